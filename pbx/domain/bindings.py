@@ -1,0 +1,64 @@
+"""Events of the registrar: stream ``binding/<account@domain>``, category ``pbx.bindings``.
+
+Added and removed are *decided* (the 200 promises them); a refresh only moves an expiry and is
+*observed*. ``contact_id`` is stable for one binding: it is derived from the instance id and
+reg-id (RFC 5626) or from the contact URI.
+"""
+
+from __future__ import annotations
+
+from pbx.kernel.events import Durability, Event, event
+
+BINDINGS = "pbx.bindings"
+
+
+@event("binding.added.v1", category=BINDINGS, durability=Durability.DECIDED)
+class BindingAdded(Event):
+    """A contact was bound to the address of record."""
+
+    contact_id: str
+    contact: str
+    """The Contact URI exactly as registered."""
+    expires_ns: int
+    """Wall time at which the binding lapses."""
+    sip_call_id: str
+    cseq: int
+    q: float = 1.0
+    instance: str = ""
+    reg_id: int = 0
+    path: tuple[str, ...] = ()
+    user_agent: str = ""
+    transport: str = "udp"
+    local: str = ""
+    """``ip:port`` of our listener the REGISTER came to."""
+    remote: str = ""
+    """``ip:port`` the REGISTER came from."""
+    nat: bool = False
+    contact_params: str = ""
+    """Header parameters of the Contact other than q and expires, e.g. feature tags."""
+    methods: tuple[str, ...] = ()
+    since_ns: int = 0
+
+
+@event("binding.refreshed.v1", category=BINDINGS, durability=Durability.OBSERVED)
+class BindingRefreshed(Event):
+    """The same contact registered again; only what may change is recorded."""
+
+    contact_id: str
+    expires_ns: int
+    sip_call_id: str
+    cseq: int
+    remote: str = ""
+    local: str = ""
+    transport: str = "udp"
+    nat: bool = False
+
+
+@event("binding.removed.v1", category=BINDINGS, durability=Durability.DECIDED)
+class BindingRemoved(Event):
+    """A contact is gone."""
+
+    contact_id: str
+    contact: str
+    reason: str
+    """``unregistered`` ``expired`` ``replaced`` ``flow-closed`` ``admin``."""

@@ -1,0 +1,239 @@
+"""Events of a call: stream ``call/<uuid7>``, category ``pbx.calls``, all *observed*.
+
+Written by ``pbx.calls``; read by the call, leg and CDR projections and by ``pbx log --call``.
+
+``elapsed_ms`` is the monotonic distance from ``call.started`` measured by the node that runs the
+call, so that durations do not depend on wall-clock steps; the envelope carries the wall time.
+A *leg* is one dialog plus one media session. Leg A is the caller's; each contact tried is a B
+leg; legs created by a transfer have role X.
+"""
+
+from __future__ import annotations
+
+from pbx.kernel.events import Durability, Event, event
+
+CALLS = "pbx.calls"
+
+
+@event("call.started.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallStarted(Event):
+    """An initial INVITE was taken on: always the first event of the stream."""
+
+    leg_id: str
+    sip_call_id: str
+    from_uri: str
+    to_uri: str
+    request_uri: str
+    source: str
+    """``ip:port`` the INVITE came from."""
+    transport: str
+    from_display: str = ""
+    asserted_identity: str = ""
+    account: str = ""
+    """Authenticated account ``name@domain``, empty for a caller without one."""
+    user_agent: str = ""
+
+
+@event("call.decided.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallDecided(Event):
+    """One routing, policy or limit decision and its reason (read by ``pbx log --call``)."""
+
+    step: str
+    """``authentication`` ``routing`` ``limit`` ``contacts`` ``transfer`` ``media`` …"""
+    outcome: str
+    reason: str
+    elapsed_ms: int = 0
+
+
+@event("leg.created.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegCreated(Event):
+    """A leg toward one contact was started."""
+
+    leg_id: str
+    parent_leg_id: str
+    role: str
+    """``A`` ``B`` ``X`` (transfer)."""
+    sip_call_id: str
+    target_uri: str
+    account: str = ""
+    """The account whose contact it is."""
+    destination: str = ""
+    """``ip:port/transport`` when known."""
+    redirector: str = ""
+    elapsed_ms: int = 0
+
+
+@event("leg.ringing.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegRinging(Event):
+    """A provisional 101-199 arrived (or, on leg A, was sent): first of its status on this leg."""
+
+    leg_id: str
+    status: int
+    early_media: bool = False
+    reliable: bool = False
+    elapsed_ms: int = 0
+
+
+@event("leg.answered.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegAnswered(Event):
+    """The 200 of this leg's INVITE arrived (B, X) or was sent (A)."""
+
+    leg_id: str
+    elapsed_ms: int = 0
+
+
+@event("leg.held.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegHeld(Event):
+    """The party of this leg put the other side on hold (RFC 3264 §8.4)."""
+
+    leg_id: str
+    direction: str
+    elapsed_ms: int = 0
+
+
+@event("leg.resumed.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegResumed(Event):
+    """The party of this leg took the call back from hold."""
+
+    leg_id: str
+    elapsed_ms: int = 0
+
+
+@event("leg.renegotiated.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegRenegotiated(Event):
+    """A re-INVITE or UPDATE of this leg was carried through (or refused, status >= 300)."""
+
+    leg_id: str
+    method: str
+    status: int = 200
+    elapsed_ms: int = 0
+
+
+@event("leg.ended.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegEnded(Event):
+    """The leg is over: exactly one per leg."""
+
+    leg_id: str
+    status: int
+    """Final SIP status of the leg's INVITE (200 for an answered leg; 487 cancelled …)."""
+    cause: str
+    """normal cancel busy noanswer reject error mediatimeout admin limit (see EndCause)."""
+    q850: int
+    ended_by: str
+    """``caller`` ``callee`` ``server``."""
+    reason: str = ""
+    elapsed_ms: int = 0
+    talk_ms: int = 0
+    """Answer to end of this leg, monotonic."""
+
+
+@event("call.answered.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallAnswered(Event):
+    """The caller got its 200."""
+
+    leg_id: str
+    peer_leg_id: str
+    elapsed_ms: int = 0
+
+
+@event("call.bridged.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallBridged(Event):
+    """Two legs were (re)joined in one media session, e.g. by a transfer."""
+
+    leg_id: str
+    peer_leg_id: str
+    bridge: str
+    elapsed_ms: int = 0
+
+
+@event("call.transferred.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallTransferred(Event):
+    """A REFER was carried out (status 200) or failed (the failure's status)."""
+
+    leg_id: str
+    """Leg of the transferor (it sent REFER)."""
+    transferee_leg_id: str
+    target_uri: str
+    kind: str
+    """``blind`` ``attended``."""
+    status: int
+    other_call: str = ""
+    """The stream of the other call that was merged by an attended transfer."""
+    elapsed_ms: int = 0
+
+
+@event("leg.moved.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegMoved(Event):
+    """Attended transfer: this leg continues in another call (or came from it)."""
+
+    leg_id: str
+    from_call: str
+    to_call: str
+    elapsed_ms: int = 0
+
+
+@event("leg.digit.v1", category=CALLS, durability=Durability.OBSERVED)
+class LegDigit(Event):
+    """A DTMF digit crossed by SIP INFO; the digit itself is not stored."""
+
+    leg_id: str
+    carrier: str = "info"
+    elapsed_ms: int = 0
+
+
+@event("media.allocated.v1", category=CALLS, durability=Durability.OBSERVED)
+class MediaAllocated(Event):
+    """The media service accepted the first offer of a bridge."""
+
+    bridge: str
+    engine: str = ""
+    elapsed_ms: int = 0
+
+
+@event("media.stats.v1", category=CALLS, durability=Durability.OBSERVED)
+class MediaStats(Event):
+    """Figures of one leg's media in one bridge, written when the bridge is released.
+
+    "In" is received from the party of the leg, "out" is sent to it.
+    """
+
+    leg_id: str
+    bridge: str
+    codec: str = ""
+    packets_in: int = 0
+    packets_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    packets_lost: int = 0
+    packets_dropped: int = 0
+    jitter_ms: float = 0.0
+    mos: float = 0.0
+    """0 when too few packets were seen for an estimate."""
+
+
+@event("media.timeout.v1", category=CALLS, durability=Durability.OBSERVED)
+class MediaTimedOut(Event):
+    """The media service saw no packet on any stream of the bridge for the media time-out."""
+
+    bridge: str
+    elapsed_ms: int = 0
+
+
+@event("call.ended.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallEnded(Event):
+    """The call is over: exactly one per call, its last event.
+
+    ``recovered`` marks calls that a node found open in the log when it started again: the end
+    time is then the last moment the node is known to have been alive (``ended_ns``).
+    """
+
+    status: int
+    cause: str
+    q850: int
+    ended_by: str
+    reason: str = ""
+    elapsed_ms: int = 0
+    talk_ms: int = 0
+    recovered: bool = False
+    ended_ns: int = 0
+    """Wall time of the end if it differs from the envelope's time (recovered calls), else 0."""

@@ -1,0 +1,54 @@
+"""Events of a server node: stream ``node/<name>``, category ``pbx.nodes``.
+
+The heartbeat bounds how far the end of a call that died with its node can be off
+(see ``pbx.calls.recovery``).
+"""
+
+from __future__ import annotations
+
+from pbx.kernel.events import Durability, Event, event
+
+NODES = "pbx.nodes"
+
+
+@event("node.started.v1", category=NODES, durability=Durability.DECIDED)
+class NodeStarted(Event):
+    """A signal role started."""
+
+    version: str
+    pid: int = 0
+    listeners: tuple[str, ...] = ()
+
+
+@event("node.alive.v1", category=NODES, durability=Durability.OBSERVED)
+class NodeAlive(Event):
+    """Heartbeat while calls are up."""
+
+    calls: int = 0
+    bindings: int = 0
+
+
+@event("node.stopped.v1", category=NODES, durability=Durability.DECIDED)
+class NodeStopped(Event):
+    """The node stopped in order: no call was left."""
+
+    reason: str = ""
+
+
+@event("auth.failed.v1", category=NODES, durability=Durability.OBSERVED)
+class AuthFailed(Event):
+    """A request carried wrong credentials; rate-limited by the writer."""
+
+    account: str
+    source: str
+    method: str
+    verdict: str
+
+
+@event("source.blocked.v1", category=NODES, durability=Durability.OBSERVED)
+class SourceBlocked(Event):
+    """A source address was put on the temporary block list."""
+
+    source: str
+    reason: str
+    seconds: int
