@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, dataclass_transform
 
 import msgspec
 
@@ -28,6 +28,8 @@ class Durability(Enum):
     """A fact from the wire: queued, group-committed within 10 ms, nobody waits."""
 
 
+# Tells type checkers what the struct's metaclass does: subclasses are frozen and kw_only too.
+@dataclass_transform(frozen_default=True, kw_only_default=True)
 class Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """Base of every event; fields with defaults may be absent in the stored JSON."""
 

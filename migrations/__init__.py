@@ -1,0 +1,1 @@
+"""Alembic migrations of the read model. Event shapes never migrate: they have upcasters."""

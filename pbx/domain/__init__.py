@@ -1,0 +1,1 @@
+"""The aggregates: events, decisions and folds. Pure; importing the package declares every type."""
