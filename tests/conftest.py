@@ -3,11 +3,19 @@
 A test that passes must pass on every machine at every time: outside ``tests/interop`` nothing may
 wait for the real clock, and Hypothesis draws the same examples in every run. ``deep`` is for
 hunting by hand: ``pytest --hypothesis-profile=deep``.
+
+``@pytest.mark.needs("sipp", "pjsua2")`` names the programs and Python modules a test speaks with.
+On a machine that lacks one the test is left out and the summary says so in one line; under CI
+(``CI=true``) nothing may be left out, so that a green run means that everything ran.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
 import time
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import NoReturn
@@ -26,14 +34,53 @@ settings.register_profile(
 settings.register_profile("deep", deadline=None, max_examples=10_000)
 settings.load_profile("default")
 
-INTEROP = Path(__file__).parent / "interop"
+ROOT = Path(__file__).parent.parent
+INTEROP = ROOT / "tests" / "interop"
+LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what lies in ``tests/interop``, so that no file can forget it."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Programs of the system administrator (kamailio) lie where a user's PATH may not lead."""
+    config.stash[LEFT_OUT] = Counter()
+    os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what lies in ``tests/interop``; leave out tests whose programs are missing."""
+    keep: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         if INTEROP in item.path.parents:
             item.add_marker(pytest.mark.interop)
+        needed = {name for mark in item.iter_markers("needs") for name in mark.args}
+        missing = sorted(name for name in needed if not _available(name))
+        config.stash[LEFT_OUT].update(missing)
+        (left_out if missing else keep).append(item)
+    if not left_out:
+        return
+    if os.environ.get("CI") == "true":
+        names = ", ".join(config.stash[LEFT_OUT])
+        raise pytest.UsageError(f"CI may leave nothing out, but these are missing: {names}")
+    items[:] = keep
+    config.hook.pytest_deselected(items=left_out)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which tools were missing and how to get them."""
+    packages = _packages()
+    for name, count in sorted(terminalreporter.config.stash[LEFT_OUT].items()):
+        remedy = f"apt-get install {packages[name]}" if name in packages else "make setup"
+        terminalreporter.write_line(f"left out {count} tests that need {name}: {remedy}")
+
+
+def _available(name: str) -> bool:
+    return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
+
+
+def _packages() -> dict[str, str]:
+    lines = (ROOT / "scripts" / "test-tools.txt").read_text(encoding="utf-8").splitlines()
+    rows = (line.split() for line in lines if line and not line.startswith("#"))
+    return {command: package for command, package in rows}
 
 
 def _no_sleeping(seconds: float) -> NoReturn:

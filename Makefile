@@ -1,0 +1,72 @@
+# The two commands a newcomer needs are `make run` and `make test`; CI calls `make check`.
+# Everything is installed into .venv on first use; later runs need no network.
+
+VENV    := .venv
+BIN     := $(VENV)/bin
+PYTHON3 := $(BIN)/python
+NATIVE  := $(wildcard media/native/*.c media/native/*.h)
+
+DATA    ?= var
+ARGS    ?=
+SEEDS   ?= 20
+CALLS   ?= 500
+
+.DEFAULT_GOAL := help
+.PHONY: help run test setup unit interop sim soak bench sanitize fmt lint types imports check clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+run: $(VENV)/.installed-run ## Start a server with two demo accounts, data in ./var
+	@$(BIN)/pbx serve --demo --data $(DATA) $(ARGS)
+
+test: setup unit sim interop ## Run all tests: unit (with coverage gate), simulation, real programs
+
+setup: $(VENV)/.installed-test ## Install the tools of development and of the tests
+	@scripts/test-tools
+
+$(VENV)/.installed-run: pyproject.toml setup.py scripts/install $(NATIVE)
+	@scripts/install run
+
+$(VENV)/.installed-test: pyproject.toml setup.py scripts/install $(NATIVE)
+	@scripts/install test
+
+$(VENV)/.installed-bench: $(VENV)/.installed-test
+	@scripts/install bench
+
+unit: $(VENV)/.installed-test ## Tests without real programs, coverage of sip and media >= 95 %
+	$(BIN)/pytest -q -n auto -m "not interop" --ignore tests/simulation \
+		--cov --cov-report term --cov-fail-under 95 $(ARGS)
+
+sim: $(VENV)/.installed-test ## Simulated calls with faults: SEEDS=20 CALLS=500
+	$(BIN)/pytest -q -n auto tests/simulation --seeds $(SEEDS) --calls $(CALLS) $(ARGS)
+
+interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamailio, rtpengine, pjsua2
+	$(BIN)/pytest -q -m interop $(ARGS)
+
+bench: $(VENV)/.installed-bench ## Measure beside the peers, writes benchmarks/RESULTS.md
+	$(PYTHON3) -m benchmarks $(ARGS)
+
+sanitize: $(VENV)/.installed-test ## The C packet core under address and undefined-behaviour sanitizers
+	scripts/sanitize
+
+fmt: $(VENV)/.installed-test ## Format the code and repair what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(VENV)/.installed-test ## ruff, as CI runs it
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-test ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(VENV)/.installed-test ## Who may import whom (import-linter)
+	$(BIN)/lint-imports --no-cache
+
+check: lint types imports test ## What CI runs
+
+clean: ## Remove what was built (not the data in ./var)
+	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		.coverage .coverage.* htmlcov media/native/*.so
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
