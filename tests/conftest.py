@@ -36,7 +36,7 @@ settings.load_profile("default")
 
 ROOT = Path(__file__).parent.parent
 INTEROP = ROOT / "tests" / "interop"
-LEFT_OUT: pytest.StashKey[Counter[str]] = pytest.StashKey()
+LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -80,7 +80,7 @@ def _available(name: str) -> bool:
 def _packages() -> dict[str, str]:
     lines = (ROOT / "scripts" / "test-tools.txt").read_text(encoding="utf-8").splitlines()
     rows = (line.split() for line in lines if line and not line.startswith("#"))
-    return {command: package for command, package in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _no_sleeping(seconds: float) -> NoReturn:
