@@ -39,9 +39,8 @@ INTEROP = ROOT / "tests" / "interop"
 LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Programs of the system administrator (kamailio) lie where a user's PATH may not lead."""
-    config.stash[LEFT_OUT] = Counter()
     os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
 
 
@@ -49,18 +48,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Mark what lies in ``tests/interop``; leave out tests whose programs are missing."""
     keep: list[pytest.Item] = []
     left_out: list[pytest.Item] = []
+    tests_without: Counter[str] = Counter()
     for item in items:
         if INTEROP in item.path.parents:
             item.add_marker(pytest.mark.interop)
         needed = {name for mark in item.iter_markers("needs") for name in mark.args}
         missing = sorted(name for name in needed if not _available(name))
-        config.stash[LEFT_OUT].update(missing)
+        tests_without.update(missing)
         (left_out if missing else keep).append(item)
+    config.stash[LEFT_OUT] = tests_without
     if not left_out:
         return
     if os.environ.get("CI") == "true":
-        names = ", ".join(config.stash[LEFT_OUT])
-        raise pytest.UsageError(f"CI may leave nothing out, but these are missing: {names}")
+        raise pytest.UsageError(
+            f"CI may leave nothing out, but these are missing: {', '.join(tests_without)}"
+        )
     items[:] = keep
     config.hook.pytest_deselected(items=left_out)
 
@@ -68,7 +70,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which tools were missing and how to get them."""
     packages = _packages()
-    for name, count in sorted(terminalreporter.config.stash[LEFT_OUT].items()):
+    tests_without = terminalreporter.config.stash.get(LEFT_OUT, Counter())
+    for name, count in sorted(tests_without.items()):
         remedy = f"apt-get install {packages[name]}" if name in packages else "make setup"
         terminalreporter.write_line(f"left out {count} tests that need {name}: {remedy}")
 
