@@ -1,5 +1,9 @@
 """The packet path: relay of datagrams with secure latching. `relay.py` says what it promises."""
 
+from __future__ import annotations
+
+import os
+
 from media.native.relay import (
     ANY_PAYLOAD_TYPE,
     Address,
@@ -15,6 +19,26 @@ from media.native.relay import (
     StreamConfig,
     StreamStats,
 )
+from media.native.twin import TwinRelay
+
+IMPLEMENTATION_VARIABLE = "RINGLOG_RELAY"
+
+
+def native_is_built() -> bool:
+    """Whether the C core was built with this installation."""
+    return False
+
+
+def open_relay(options: RelayOptions | None = None, implementation: str | None = None) -> Relay:
+    """A running relay: "native", "twin", or "auto" for the C core where it was built.
+
+    Without an argument the environment variable RINGLOG_RELAY decides, else "auto".
+    """
+    choice = implementation or os.environ.get(IMPLEMENTATION_VARIABLE) or "auto"
+    if choice not in ("auto", "native", "twin"):
+        raise ValueError(f'a relay is "auto", "native" or "twin", not "{choice}"')
+    return TwinRelay(options)
+
 
 __all__ = [
     "ANY_PAYLOAD_TYPE",
@@ -30,4 +54,6 @@ __all__ = [
     "SourceAlarm",
     "StreamConfig",
     "StreamStats",
+    "native_is_built",
+    "open_relay",
 ]
