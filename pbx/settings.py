@@ -1,0 +1,415 @@
+"""Every setting of a server: name, unit, default, accepted form.
+
+Fed by ``pbx.settings_source`` (TOML file, environment, command line), loaded once by the
+composition root, which hands sections down; nothing looks a setting up by name later. The classes
+below are the reference that ``pbx settings`` prints.
+
+A key is declared with :func:`key`; what it accepts is its annotation (``int``, ``float``, ``bool``,
+``str``) or, for anything richer, a *form*: a parser for one raw TOML value and the words that
+describe it in an error. A tuple is a TOML list of the same form.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+TRANSPORTS: Final = ("udp", "tcp", "tls")
+NG_DEFAULT: Final = "127.0.0.1:22222"
+
+
+class Form(NamedTuple):
+    """How a text becomes a value. `parse` raises ``ValueError`` for a text that is not of it."""
+
+    words: str
+    parse: Callable[[str], Any]
+
+
+class Key(NamedTuple):
+    """What is known of one key besides name, type and default."""
+
+    doc: str
+    unit: str
+    low: float | None
+    high: float | None
+    form: Form | None
+
+
+def key(
+    default: Any,
+    doc: str,
+    *,
+    unit: str = "",
+    low: float | None = None,
+    high: float | None = None,
+    form: Form | None = None,
+) -> Any:
+    """A documented key; `low` and `high` are inclusive."""
+    return field(default=default, metadata={"key": Key(doc, unit, low, high, form)})
+
+
+# ---------------------------------------------------------------------------------------- forms
+
+
+class Listener(NamedTuple):
+    """One socket that takes SIP: ``HOST:PORT/transport``, IPv6 hosts in brackets."""
+
+    transport: str
+    host: str
+    """Numeric, without brackets."""
+    port: int
+    """0 lets the system choose; the server says which."""
+
+    def __str__(self) -> str:
+        return f"{host_port(self.host, self.port)}/{self.transport}"
+
+
+def host_port(host: str, port: int) -> str:
+    """``192.0.2.1:5060`` or ``[2001:db8::1]:5060``."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def parse_host_port(text: str, *, port_low: int = 0) -> tuple[str, int]:
+    """The two parts of a numeric ``HOST:PORT``. Raises ``ValueError``."""
+    host, colon, port_text = text.strip().rpartition(":")
+    if not colon or not port_text.isascii() or not port_text.isdigit():
+        raise ValueError(text)
+    port = int(port_text)
+    if not port_low <= port <= 65535:
+        raise ValueError(text)
+    bracketed = host.startswith("[") and host.endswith("]")
+    address = ipaddress.ip_address(host[1:-1] if bracketed else host)
+    if bracketed != (address.version == 6):
+        raise ValueError(text)
+    return str(address), port
+
+
+def parse_listener(text: str) -> Listener:
+    """A listener; the transport may be left out and is UDP then. Raises ``ValueError``."""
+    place, _, transport = text.strip().partition("/")
+    transport = transport.lower() or "udp"
+    if transport not in TRANSPORTS:
+        raise ValueError(text)
+    return Listener(transport, *parse_host_port(place))
+
+
+def parse_network(text: str) -> Network:
+    """``10.0.0.0/8`` or one address. Raises ``ValueError``."""
+    return ipaddress.ip_network(text.strip())
+
+
+def parse_address(text: str) -> str:
+    """One numeric address, IPv4 or IPv6 without brackets. Raises ``ValueError``."""
+    return str(ipaddress.ip_address(text.strip()))
+
+
+def parse_advertised(text: str) -> str:
+    """A numeric address, or nothing."""
+    return parse_address(text) if text.strip() else ""
+
+
+def parse_engine(text: str) -> str:
+    """``local``, or ``ng:HOST:PORT`` of an rtpengine daemon. Raises ``ValueError``."""
+    if text == "local":
+        return text
+    prefix, _, place = text.partition(":")
+    if prefix != "ng":
+        raise ValueError(text)
+    return f"ng:{host_port(*parse_host_port(place, port_low=1))}"
+
+
+def parse_ng(text: str) -> str:
+    """``auto``, ``off`` or ``HOST:PORT``. Raises ``ValueError``."""
+    if text in ("auto", "off"):
+        return text
+    return host_port(*parse_host_port(text))
+
+
+def _one_of(*choices: str) -> Form:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(text)
+        return text
+
+    return Form(" or ".join(f'"{choice}"' for choice in choices), parse)
+
+
+LISTENER: Final = Form('"HOST:PORT/udp", "HOST:PORT/tcp" or "HOST:PORT/tls"', parse_listener)
+NETWORK: Final = Form('a network such as "10.0.0.0/8" or one address', parse_network)
+ADDRESS: Final = Form('a numeric address such as "192.0.2.1" or "2001:db8::1"', parse_address)
+ADVERTISED: Final = Form("a numeric address or an empty text", parse_advertised)
+ENGINE: Final = Form('"local" or "ng:HOST:PORT"', parse_engine)
+NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
+
+
+def _networks(*texts: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(text) for text in texts)
+
+
+# ------------------------------------------------------------------------------------- sections
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The server as a whole."""
+
+    data: str = key(
+        "",
+        "Data directory: log, read model, recordings, CDR files, keys. Empty: /var/lib/ringlog for "
+        "root, else $XDG_DATA_HOME/ringlog (~/.local/share/ringlog).",
+    )
+    node: str = key(
+        "ringlog",
+        "Name of this node; the log names the origin of every event by it. Each node of a cluster "
+        "needs its own.",
+    )
+    advertised: str = key(
+        "",
+        "Address that phones reach this server at, where it is not the one it listens on (a NAT "
+        "in front of it). Empty: the listener's own address.",
+        form=ADVERTISED,
+    )
+    stop_s: float = key(
+        15.0,
+        "How long an orderly stop may take, calls being ended and the log written, before what is "
+        "left is killed.",
+        unit="s",
+        low=0.1,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class SipSettings:
+    """SIP listeners, timers and who is trusted."""
+
+    listen: tuple[Listener, ...] = key(
+        (Listener("udp", "0.0.0.0", 5060), Listener("tcp", "0.0.0.0", 5060)),
+        "Sockets that take SIP. Port 0 lets the system choose; the server prints which.",
+        form=LISTENER,
+    )
+    tls_certificate: str = key(
+        "", "PEM file with the certificate chain of the TLS listeners. Empty: DATA/tls/sip.crt."
+    )
+    tls_key: str = key("", "PEM file with its private key. Empty: DATA/tls/sip.key.")
+    user_agent: str = key("Ringlog", "What we call ourselves in User-Agent and Server.")
+    client_ips: tuple[Network, ...] = key(
+        (), "Trusted sources: they call without credentials. Empty: nobody does.", form=NETWORK
+    )
+    nat_networks: tuple[Network, ...] = key(
+        _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),
+        "Private ranges used behind remote NATs. A phone whose own address lies in them while its "
+        "packets come from elsewhere is answered where the packets come from.",
+        form=NETWORK,
+    )
+    outside_calls: bool = key(
+        False,
+        "Take calls to our accounts from strangers without credentials. Off: they are challenged "
+        "like everybody else, so that nobody learns which accounts exist.",
+    )
+    t1_s: float = key(
+        0.5,
+        "Timer T1: estimate of a round trip (RFC 3261 §17.1.1.1).",
+        unit="s",
+        low=0.01,
+        high=10,
+    )
+    t2_s: float = key(
+        4.0, "Timer T2: longest interval between retransmissions.", unit="s", low=0.1, high=60
+    )
+    t4_s: float = key(
+        5.0, "Timer T4: longest life of a message in the network.", unit="s", low=0.1, high=60
+    )
+    udp_mtu_bytes: int = key(
+        1300,
+        "Requests larger than this go over TCP if the target takes it (RFC 3261 §18.1.1).",
+        unit="bytes",
+        low=576,
+        high=65_000,
+    )
+    session_expires_s: int = key(
+        1800,
+        "Session timer we ask for (RFC 4028): a leg that is not refreshed in time is ended.",
+        unit="s",
+        low=90,
+        high=86_400,
+    )
+    min_se_s: int = key(
+        90, "Shortest session timer we accept (RFC 4028 §4).", unit="s", low=90, high=86_400
+    )
+    no_answer_s: float = key(
+        180.0,
+        "How long a callee may ring; Expires of the INVITE may shorten it.",
+        unit="s",
+        low=1,
+        high=3600,
+    )
+    register_expires_s: int = key(
+        3600,
+        "Life of a binding whose REGISTER does not ask for one.",
+        unit="s",
+        low=60,
+        high=86_400,
+    )
+    register_min_s: int = key(
+        60, "Shortest life of a binding; less is answered 423.", unit="s", low=1, high=3600
+    )
+    register_max_s: int = key(
+        86_400, "Longest life of a binding; more is shortened.", unit="s", low=60, high=604_800
+    )
+    nonce_life_s: float = key(
+        120.0,
+        "Life of a digest nonce; after it the phone gets a new one with stale=true.",
+        unit="s",
+        low=10,
+        high=3600,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LimitSettings:
+    """Bounds that keep the server up when somebody asks too much of it."""
+
+    calls_total: int = key(
+        5000, "Calls at once on this node; more get 503 with Retry-After.", low=1, high=1_000_000
+    )
+    calls_per_account: int = key(
+        -1,
+        "Calls at once of an account that has no limit of its own; -1: no limit.",
+        low=-1,
+        high=1_000_000,
+    )
+    setups_per_s: float = key(
+        0.0, "New calls per second above which 503 is answered; 0: no limit.", unit="1/s", low=0
+    )
+    registrations: int = key(
+        100_000, "Bindings of all accounts together; more get 503.", low=1, high=10_000_000
+    )
+    contacts_per_account: int = key(
+        10, "Bindings of an account that has no limit of its own.", low=1, high=1000
+    )
+    requests_per_s: float = key(
+        200.0,
+        "Requests per second of one source address without credentials; more are dropped.",
+        unit="1/s",
+        low=0.1,
+    )
+    requests_burst: int = key(
+        400, "How many of them may come at once.", unit="requests", low=1, high=1_000_000
+    )
+    connections: int = key(
+        10_000, "TCP and TLS connections together; more are closed at once.", low=1, high=1_000_000
+    )
+    connections_per_source: int = key(
+        200, "Connections from one source address.", low=1, high=1_000_000
+    )
+    failed_logins: int = key(
+        10,
+        "Wrong answers to a challenge within `failed_logins_s` that lock a source or account.",
+        low=1,
+        high=100_000,
+    )
+    failed_logins_s: float = key(60.0, "Window of `failed_logins`.", unit="s", low=1, high=86_400)
+    lock_s: float = key(
+        300.0, "How long a locked source or account stays locked.", unit="s", low=1, high=86_400
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSettings:
+    """The media service, or the rtpengine daemon in its place."""
+
+    engine: str = key(
+        "local",
+        '"local" runs our own media service; "ng:HOST:PORT" uses an rtpengine daemon that takes '
+        "the NG protocol there.",
+        form=ENGINE,
+    )
+    addresses: tuple[str, ...] = key(
+        (),
+        "Local addresses that media uses. Empty: those of the SIP listeners, or, where they listen "
+        "on all, the addresses this machine reaches the network with.",
+        form=ADDRESS,
+    )
+    advertised: str = key(
+        "",
+        "Address written into session descriptions in place of the local one (a NAT in front of "
+        "the server). Empty: server.advertised, else the local one.",
+        form=ADVERTISED,
+    )
+    port_min: int = key(10_000, "First port for media.", low=1024, high=65_534)
+    port_max: int = key(20_000, "Last port for media.", low=1025, high=65_535)
+    timeout_s: float = key(
+        60.0,
+        "A call in which no side sends media for so long is ended.",
+        unit="s",
+        low=1,
+        high=86_400,
+    )
+    hold_timeout_s: float = key(
+        1800.0, "The same while the call is on hold.", unit="s", low=1, high=86_400
+    )
+    ng: str = key(
+        "auto",
+        "Where our media service takes the NG protocol from foreign clients: HOST:PORT; "
+        f'"off"; or "auto": {NG_DEFAULT} if nobody has it.',
+        form=NG,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class EventLogSettings:
+    """The event log of this node."""
+
+    commit_ms: float = key(
+        10.0,
+        "How long facts from the wire may wait to be committed together.",
+        unit="ms",
+        low=0.1,
+        high=1000,
+    )
+    backlog: int = key(
+        100_000,
+        "Facts that may wait while the log takes nothing (full disk). Above it statistics are "
+        "dropped first; new calls are refused long before.",
+        unit="events",
+        low=1000,
+        high=10_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """The operator's log on standard error."""
+
+    level: str = key("info", "How much is said.", form=_one_of("debug", "info", "warning", "error"))
+    format: str = key(
+        "text", "One line of text or of JSON per record.", form=_one_of("text", "json")
+    )
+    sip_trace: bool = key(
+        False, "Log every SIP message, credentials masked. For hunting a fault, not for every day."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CdrSettings:
+    """Call detail records."""
+
+    text_files: bool = key(True, "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table.")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All sections; ``[name]`` in the file."""
+
+    server: ServerSettings = field(default_factory=ServerSettings)
+    sip: SipSettings = field(default_factory=SipSettings)
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    media: MediaSettings = field(default_factory=MediaSettings)
+    eventlog: EventLogSettings = field(default_factory=EventLogSettings)
+    log: LogSettings = field(default_factory=LogSettings)
+    cdr: CdrSettings = field(default_factory=CdrSettings)
