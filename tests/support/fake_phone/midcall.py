@@ -1,0 +1,639 @@
+"""What a fake phone can do inside an answered call: hold, refresh, REFER, BYE, timers.
+
+Base of :class:`~tests.support.fake_phone.call.PhoneCall`, which adds set-up and reception. Steps
+come from the scripts of :mod:`tests.support.scenario`. RFC 3261 §14-15, RFC 3264 §8, RFC 3311,
+RFC 3515, RFC 3891, RFC 4028.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from tests.support.clock import Timer
+from tests.support.fake_phone.transactions import PhoneClient, PhoneServer
+from tests.support.fake_phone.wire import (
+    MIRROR,
+    Description,
+    Heard,
+    NotSip,
+    address_uri,
+    direction_allowed,
+    host_port,
+    parameter,
+    session_description,
+)
+from tests.support.network import Address
+from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
+
+if TYPE_CHECKING:
+    from tests.support.fake_phone.phone import FakePhone
+
+#: A re-INVITE or UPDATE refused with 491 is tried so many times again.
+MAX_GLARES = 6
+#: How long a party that has nothing more to do waits for the other side before it hangs up.
+MAX_CALL_S = 400.0
+
+
+_Handler = Callable[[PhoneClient, Heard | None], None]
+
+
+class MidCall:
+    """State of one dialog of a phone, and the requests it sends inside it."""
+
+    __slots__ = (
+        "answered_at",
+        "bye_done_at",
+        "bye_received_at",
+        "bye_sent_at",
+        "call_id",
+        "cancel_received_at",
+        "cancel_sent_at",
+        "confirmed_at",
+        "consultation",
+        "end_reason",
+        "ended_at",
+        "expiry_timer",
+        "failure_status",
+        "glares",
+        "holding",
+        "invite_client",
+        "invite_cseq",
+        "invite_server",
+        "invited_at",
+        "local_body",
+        "local_cseq",
+        "local_direction",
+        "local_from",
+        "local_tag",
+        "local_version",
+        "offer_pending",
+        "phone",
+        "plan",
+        "prack_done",
+        "progress_body",
+        "progress_rseq",
+        "progress_timer",
+        "rang_at",
+        "refer_results",
+        "refer_status",
+        "refer_sent_at",
+        "refresher",
+        "reinvite_server",
+        "remote_allow_update",
+        "remote_body",
+        "remote_cseq",
+        "remote_direction",
+        "remote_origin",
+        "remote_rseq",
+        "remote_rtp",
+        "remote_tag",
+        "remote_target",
+        "remote_to",
+        "remote_version",
+        "resume_after_refer",
+        "route_set",
+        "script",
+        "session_expires_s",
+        "session_id",
+        "state",
+        "step_index",
+        "steps",
+        "steps_running",
+        "suspect",
+        "target",
+        "tries",
+        "uas",
+    )
+
+    def __init__(
+        self, phone: FakePhone, plan: Plan, call_id: str, local_tag: str, *, uas: bool
+    ) -> None:
+        self.phone = phone
+        self.plan = plan
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.uas = uas
+        self.script: CallerScript | CalleeScript | None = None
+        self.state = "calling"
+        """calling, early, confirmed, ending, ended."""
+        # When things happened, on the phone's side of the network.
+        self.invited_at = phone.clock.now
+        self.rang_at = 0.0
+        self.answered_at = 0.0
+        self.confirmed_at = 0.0
+        self.cancel_sent_at = 0.0
+        self.cancel_received_at = 0.0
+        self.bye_sent_at = 0.0
+        self.bye_done_at = 0.0
+        self.bye_received_at = 0.0
+        self.ended_at = 0.0
+        self.end_reason = ""
+        self.failure_status = 0
+        self.suspect = ""
+        """The server claimed not to know the dialog; a BYE on its way would explain it."""
+        # Dialog.
+        self.remote_tag = ""
+        self.remote_target = ""
+        self.remote_to = ""
+        self.local_from = ""
+        self.target = ""
+        self.route_set = ""
+        self.local_cseq = 0
+        self.remote_cseq = -1
+        self.invite_cseq = 0
+        self.invite_client: PhoneClient | None = None
+        self.invite_server: PhoneServer | None = None
+        self.reinvite_server: PhoneServer | None = None
+        self.tries = 0
+        self.glares = 0
+        self.remote_allow_update = False
+        # Reliable provisional responses.
+        self.remote_rseq = 0
+        self.progress_rseq = 0
+        self.progress_timer: Timer | None = None
+        self.progress_body = b""
+        self.prack_done = False
+        # Session descriptions.
+        self.session_id = 0
+        self.local_version = 0
+        self.local_body = b""
+        self.local_direction = ""
+        self.remote_body = b""
+        self.remote_origin = ""
+        self.remote_version = -1
+        self.remote_direction = "sendrecv"
+        self.remote_rtp: Address | None = None
+        self.offer_pending = False
+        """An offer of ours waits for its answer."""
+        self.holding = False
+        # Session timer.
+        self.session_expires_s = 0
+        self.refresher = False
+        self.expiry_timer: Timer | None = None
+        # Transfer.
+        self.consultation: MidCall | None = None
+        self.refer_sent_at = 0.0
+        self.refer_status = 0
+        self.refer_results: list[int] = []
+        self.resume_after_refer = False
+        # Script.
+        self.steps: tuple[Step, ...] = ()
+        self.step_index = 0
+        self.steps_running = False
+
+    # -- descriptions ------------------------------------------------------------------------
+
+    def describe(self, direction: str) -> bytes:
+        """Our description; the version moves only when the text does (RFC 3264 §8)."""
+        if direction != self.local_direction or not self.local_body:
+            if not self.session_id:
+                self.session_id = 1000 + self.plan.number
+            self.local_version += 1
+            self.local_direction = direction
+            host, port = self.phone.rtp_address
+            self.local_body = session_description(
+                host, port, self.session_id, self.local_version, direction
+            )
+        return self.local_body
+
+    def take_description(self, heard: Heard, body: bytes, *, answer: bool) -> bool:
+        """Read an offer or answer of the peer and check it against the one before."""
+        try:
+            described = Description(body)
+        except (NotSip, IndexError) as error:
+            self.phone.report("sdp", str(error), heard)
+            return False
+        if described.host in ("", "0.0.0.0") or not described.port:
+            self.phone.report("sdp-no-media", f"{described.host}:{described.port}", heard)
+        if self.remote_origin:
+            if described.origin != self.remote_origin:
+                self.phone.report(
+                    "sdp-origin", f"{self.remote_origin!r} became {described.origin!r}", heard
+                )
+            elif described.version < self.remote_version:
+                self.phone.report(
+                    "sdp-version", f"{self.remote_version} to {described.version}", heard
+                )
+            elif described.version == self.remote_version and body != self.remote_body:
+                self.phone.report("sdp-version", "other text under the same version", heard)
+        if described.media_lines != 1:
+            self.phone.report("sdp-media-lines", str(described.media_lines), heard)
+        if answer and not direction_allowed(self.local_direction, described.direction):
+            self.phone.report(
+                "sdp-direction", f"{described.direction} answers {self.local_direction}", heard
+            )
+        self.remote_origin = described.origin
+        self.remote_version = described.version
+        self.remote_body = body
+        self.remote_direction = described.direction
+        self.remote_rtp = (described.host, described.port)
+        return True
+
+    def answer_for(self, heard: Heard) -> bytes:
+        """Take an offer and answer it."""
+        self.take_description(heard, heard.body, answer=False)
+        direction = MIRROR[self.remote_direction]
+        if self.holding:
+            direction = "sendonly" if direction in ("sendrecv", "sendonly") else "inactive"
+        return self.describe(direction)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        return self.state not in ("ending", "ended")
+
+    def contact_headers(self) -> str:
+        allow = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, NOTIFY, PRACK"
+        if self.script is None or self.script.updates:
+            allow += ", UPDATE"
+        return f"Contact: {self.phone.contact}\r\nAllow: {allow}\r\n"
+
+    def send(
+        self,
+        method: str,
+        handler: _Handler,
+        headers: str = "",
+        body: bytes = b"",
+        authorization: str = "",
+        tries: int = 0,
+    ) -> PhoneClient:
+        """A request inside the dialog; a challenge is answered without the handler knowing."""
+        self.local_cseq += 1
+        uri = self.remote_target
+
+        def challenged(client: PhoneClient, heard: Heard | None) -> None:
+            if heard is not None and heard.status in (401, 407):
+                header, challenge = self.phone.challenge_of(heard)
+                if challenge and tries < 2:
+                    lines = self.phone.credentials(method, uri, header, challenge)
+                    again = self.send(method, handler, headers, body, lines, tries + 1)
+                    if self.invite_client is client:
+                        self.invite_client = again
+                    return
+                self.phone.report("credentials-refused", f"{method} {heard.status}", heard)
+            handler(client, heard)
+
+        if body:
+            kind = "application/sdp" if body.startswith(b"v=0") else "application/dtmf-relay"
+            kind_line = f"Content-Type: {kind}\r\n"
+        else:
+            kind_line = ""
+        return self.phone.request(
+            method,
+            uri,
+            from_=self.local_from,
+            to=self.remote_to,
+            call_id=self.call_id,
+            cseq=self.local_cseq,
+            headers=f"{self.route_set}{headers}{authorization}{kind_line}",
+            body=body,
+            destination=self.next_hop(),
+            handler=challenged,
+        )
+
+    def next_hop(self) -> Address:
+        if self.route_set:
+            return host_port(address_uri(self.route_set.partition(":")[2]))
+        return host_port(self.remote_target)
+
+    def ack_bytes(self, cseq: int, body: bytes) -> bytes:
+        headers = self.route_set + ("Content-Type: application/sdp\r\n" if body else "")
+        return self.phone.request_bytes(
+            "ACK",
+            self.remote_target,
+            f"z9hG4bK{self.phone.serial()}",
+            self.local_from,
+            self.remote_to,
+            self.call_id,
+            cseq,
+            headers,
+            body,
+        )
+
+    # -- script ------------------------------------------------------------------------------
+
+    def start_steps(self, steps: tuple[Step, ...]) -> None:
+        """Begin what the script says to do after the answer."""
+        if self.steps_running:
+            return
+        self.steps_running = True
+        self.steps = steps
+        self.phone.scheduler.after(MAX_CALL_S, self._overdue)
+        self._next_step()
+
+    def _overdue(self) -> None:
+        """Nobody talks for ever: a party whose peer never hangs up does it."""
+        if self.state == "confirmed" and self.phone.powered:
+            self.hang_up()
+
+    def _next_step(self) -> None:
+        if self.step_index < len(self.steps):
+            step = self.steps[self.step_index]
+            self.phone.scheduler.after(step.after_s, self._run_step, step)
+
+    def _run_step(self, step: Step) -> None:
+        if self.state != "confirmed" or not self.phone.powered:
+            return
+        self.step_index += 1
+        action = step.action
+        if action == "bye":
+            self.hang_up()
+        elif action == "talk":
+            self.talk()
+        elif action in ("hold", "resume", "update-hold", "update-resume", "refresh"):
+            self._renegotiate(action)
+        elif action == "offerless":
+            self.offer(b"")
+        elif action == "info":
+            self.send("INFO", self._on_plain_reply, body=b"Signal=5\r\nDuration=160\r\n")
+        elif action == "vanish":
+            self.phone.power_off()
+            return
+        elif action == "restart":
+            self.phone.power_off()
+            self.phone.power_on()
+            self.phone.register()
+            return
+        elif action == "blind":
+            self.refer(f"<{step.argument}>")
+        elif action == "consult":
+            self._consult(step.argument)
+        elif action == "transfer":
+            self._transfer_to_consultation()
+        elif action == "bye-consult":
+            if self.consultation is not None:
+                self.consultation.hang_up()
+        else:
+            raise AssertionError(f"unknown step {action}")
+        self._next_step()
+
+    def talk(self) -> None:
+        """Three packets of audio to where the peer's description says."""
+        if self.remote_rtp is not None and self.local_direction in ("sendrecv", "sendonly"):
+            for sequence in range(3):
+                self.phone.send_rtp(self.plan.number, sequence, self.remote_rtp)
+
+    def _renegotiate(self, action: str) -> None:
+        if action.endswith("hold"):
+            self.holding = True
+            body = b""
+        elif action.endswith("resume"):
+            self.holding = False
+            body = b""
+        else:
+            body = self.local_body
+        if self.invite_client is not None or self.offer_pending or self.reinvite_server:
+            return  # a script that stumbles over the peer's offer lets it be
+        self.offer(
+            body or self.describe("sendonly" if self.holding else "sendrecv"),
+            "UPDATE" if action.startswith("update") and self.remote_allow_update else "INVITE",
+        )
+
+    # -- offers ------------------------------------------------------------------------------
+
+    def offer(self, body: bytes, method: str = "INVITE") -> None:
+        """Send a re-INVITE (empty body: ask for an offer) or an UPDATE with an offer."""
+        if self.state != "confirmed" or self.invite_client is not None or self.offer_pending:
+            return
+        headers = self.contact_headers() + "Supported: timer, replaces\r\n" + self.timer_header()
+        self.offer_pending = True
+        if method == "UPDATE":
+            self.send("UPDATE", self._on_update_reply, headers, body)
+        else:
+            self.invite_client = self.send("INVITE", self._on_reinvite_reply, headers, body)
+
+    def timer_header(self) -> str:
+        if not self.session_expires_s:
+            return ""
+        role = "uac" if self.refresher else "uas"
+        return f"Session-Expires: {self.session_expires_s};refresher={role}\r\n"
+
+    def _on_reinvite_reply(self, client: PhoneClient, heard: Heard | None) -> None:
+        if heard is not None and heard.status < 200:
+            return
+        if heard is not None and heard.status < 300 and client.seen_2xx > 1:
+            self.phone.transmit(client.ack, self.next_hop())
+            return
+        self.invite_client = None
+        self.offer_pending = False
+        if heard is None or heard.status >= 300:
+            self._offer_refused(heard, client)
+            return
+        self.glares = 0
+        if heard.headers.get("contact"):
+            self.remote_target = address_uri(heard.get("contact"))
+        offered = client.data.partition(b"\r\n\r\n")[2] != b""
+        answer = b""
+        if not heard.body:
+            self.phone.report("no-sdp-in-2xx", "re-INVITE", heard)
+        elif offered:
+            self.take_description(heard, heard.body, answer=True)
+        else:
+            answer = self.answer_for(heard)
+        client.ack = self.ack_bytes(client.cseq, answer)
+        self.phone.transmit(client.ack, self.next_hop())
+        self.note_timer(heard, uac=True)
+
+    def _on_update_reply(self, client: PhoneClient, heard: Heard | None) -> None:
+        if heard is not None and heard.status < 200:
+            return
+        self.offer_pending = False
+        if heard is None or heard.status >= 300:
+            self._offer_refused(heard, client)
+            return
+        self.glares = 0
+        if client.data.partition(b"\r\n\r\n")[2]:
+            if heard.body:
+                self.take_description(heard, heard.body, answer=True)
+            else:
+                self.phone.report("no-sdp-in-2xx", "UPDATE with offer", heard)
+        self.note_timer(heard, uac=True)
+
+    def _offer_refused(self, heard: Heard | None, client: PhoneClient) -> None:
+        if self.state != "confirmed":
+            return
+        if heard is None or heard.status in (408, 481):
+            self.lost_peer(heard, client)
+            return
+        if heard.status in (491, 500) and self.glares < MAX_GLARES:
+            self.glares += 1
+            # RFC 3261 §14.1: the owner of the Call-ID waits longer.
+            rng = self.phone.surroundings.rng
+            wait = rng.uniform(0.0, 2.0) if self.uas else rng.uniform(2.1, 4.0)
+            body = client.data.partition(b"\r\n\r\n")[2]
+            self.phone.scheduler.after(wait, self._offer_again, body, client.method)
+        elif heard.status not in (488, 491, 500, 503, 606):
+            self.phone.report("offer-refused", f"{client.method} {heard.status}", heard)
+
+    def _offer_again(self, body: bytes, method: str) -> None:
+        if self.state != "confirmed" or not self.phone.powered:
+            return
+        if self.offer_pending or self.reinvite_server is not None:
+            return
+        if body:
+            # The peer's own offer may have got through meanwhile: describe anew.
+            direction = "sendonly" if self.holding else MIRROR[self.remote_direction]
+            body = self.describe(direction)
+        self.offer(body, method)
+
+    def lost_peer(self, heard: Heard | None, client: PhoneClient) -> None:
+        """The dialog is dead on the other side (RFC 3261 §12.2.1.2): leave it."""
+        if heard is None:
+            if not self.phone.disturbed(client.born):
+                self.phone.violation("no-response", client.method, self.call_id)
+            self.end("no-response")
+        else:
+            self.suspect = f"{client.method} got {heard.status}"
+            self.end("dialog-unknown")
+
+    def _on_plain_reply(self, client: PhoneClient, heard: Heard | None) -> None:
+        if heard is None or heard.status in (408, 481):
+            if self.alive:
+                self.lost_peer(heard, client)
+
+    # -- hanging up --------------------------------------------------------------------------
+
+    def hang_up(self, headers: str = "") -> None:
+        """BYE. The dialog ends when it is answered or given up."""
+        if self.state != "confirmed" or not self.phone.powered:
+            return
+        self.state = "ending"
+        self.bye_sent_at = self.phone.clock.now
+        self.send("BYE", self._on_bye_reply, headers)
+
+    def _on_bye_reply(self, client: PhoneClient, heard: Heard | None) -> None:
+        if heard is not None and heard.status < 200:
+            return
+        self.bye_done_at = self.phone.clock.now
+        if heard is None:
+            if not self.phone.disturbed(client.born):
+                self.phone.violation("no-response", "BYE", self.call_id)
+        elif heard.status == 481:
+            if not self.bye_received_at:
+                self.suspect = "BYE got 481"
+        elif heard.status >= 300:
+            self.phone.report("bye-refused", str(heard.status), heard)
+        self.end("bye-sent")
+
+    def end(self, reason: str, status: int = 0) -> None:
+        """The call is over for this phone, however it came."""
+        if self.state == "ended":
+            return
+        self.state = "ended"
+        self.end_reason = reason
+        self.failure_status = status
+        self.ended_at = self.bye_sent_at or self.phone.clock.now
+        scheduler = self.phone.scheduler
+        scheduler.cancel(self.expiry_timer)
+        scheduler.cancel(self.progress_timer)
+        for server in (self.invite_server, self.reinvite_server):
+            if server is not None and 200 <= server.status < 300:
+                server.acknowledged()
+        self.phone.call_over(self)  # type: ignore[arg-type]
+
+    # -- session timer -----------------------------------------------------------------------
+
+    def note_timer(self, heard: Heard, *, uac: bool) -> None:
+        """A 2xx (or a refresh request) sets the timer anew (RFC 4028 §7.2, §9)."""
+        value = heard.get("session-expires")
+        if not value:
+            return
+        interval = value.partition(";")[0].strip()
+        refresher = parameter(value, "refresher")
+        if not interval.isdigit() or int(interval) < 90 or refresher not in ("uac", "uas"):
+            self.phone.report("session-expires", value, heard)
+            return
+        self.set_timer(int(interval), refresher=(refresher == "uac") == uac)
+
+    def set_timer(self, interval_s: int, *, refresher: bool) -> None:
+        self.session_expires_s = interval_s
+        self.refresher = refresher
+        scheduler = self.phone.scheduler
+        scheduler.cancel(self.expiry_timer)
+        wait = interval_s / 2 if refresher else interval_s - min(32.0, interval_s / 3)
+        self.expiry_timer = scheduler.after(wait, self._timer_fired)
+
+    def _timer_fired(self) -> None:
+        if self.state != "confirmed" or not self.phone.powered:
+            return
+        if not self.refresher:
+            self.end_reason = "session-expired"
+            self.hang_up('Reason: SIP;cause=408;text="Session expired"\r\n')
+            return
+        if self.offer_pending or self.invite_client is not None or self.reinvite_server:
+            self.expiry_timer = self.phone.scheduler.after(5.0, self._timer_fired)
+        elif self.remote_allow_update:
+            headers = self.contact_headers() + "Supported: timer\r\n" + self.timer_header()
+            self.send("UPDATE", self._on_update_reply, headers)
+        else:
+            self.offer(self.local_body)
+
+    # -- transfer ----------------------------------------------------------------------------
+
+    def refer(self, refer_to: str, headers: str = "") -> None:
+        """Ask the server to transfer the peer (RFC 3515)."""
+        self.refer_sent_at = self.phone.clock.now
+        self.send(
+            "REFER",
+            self._on_refer_reply,
+            f"{self.contact_headers()}Refer-To: {refer_to}\r\n"
+            f"Referred-By: <sip:{self.phone.user}@{self.phone.domain}>\r\n{headers}",
+        )
+
+    def _on_refer_reply(self, client: PhoneClient, heard: Heard | None) -> None:
+        if heard is not None and heard.status < 200:
+            return
+        self.refer_status = heard.status if heard is not None else 408
+        if heard is None or heard.status in (408, 481):
+            if self.alive:
+                self.lost_peer(heard, client)
+
+    def receive_notify(self, heard: Heard, server: PhoneServer) -> None:
+        """Progress of our REFER (RFC 3515 §2.4.4)."""
+        if not self.refer_sent_at:
+            server.respond(481)
+            return
+        server.respond(200)
+        state = heard.get("subscription-state")
+        if heard.get("event").partition(";")[0] != "refer":
+            self.phone.report("notify-event", heard.get("event"), heard)
+        if not heard.get("content-type").startswith("message/sipfrag"):
+            self.phone.report("notify-content-type", heard.get("content-type"), heard)
+        line = heard.body.decode("ascii", "replace").split("\r\n")[0].split(" ")
+        if len(line) < 2 or line[0] != "SIP/2.0" or not line[1].isdigit():
+            self.phone.report("notify-body", repr(heard.body[:40]), heard)
+            return
+        status = int(line[1])
+        self.refer_results.append(status)
+        if status >= 200 and not state.startswith("terminated"):
+            self.phone.report("notify-state", f"{state!r} with {status}", heard)
+        if self.state != "confirmed":
+            return
+        if state.startswith("terminated"):
+            self._refer_over(status)
+
+    def _refer_over(self, status: int) -> None:
+        if 200 <= status < 300:
+            # The transferor's part is over; the server would send BYE after a while.
+            if self.step_index >= len(self.steps):
+                self.phone.scheduler.after(0.3, self.hang_up)
+        elif self.holding:
+            self._renegotiate("resume")
+
+    def _consult(self, target: str) -> None:
+        script = self.script.consult if isinstance(self.script, CallerScript) else None
+        self.consultation = self.phone.invite(self.plan, target, script or CallerScript())
+
+    def _transfer_to_consultation(self) -> None:
+        other = self.consultation
+        if other is None or other.state != "confirmed":
+            self._renegotiate("resume")
+            self.phone.scheduler.after(2.0, self.hang_up)
+            return
+        replaces = quote(
+            f"{other.call_id};to-tag={other.remote_tag};from-tag={other.local_tag}", safe=""
+        )
+        self.refer(f"<{other.target}?Replaces={replaces}>")
