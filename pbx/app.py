@@ -1,0 +1,254 @@
+"""The composition root: makes a server of a data directory, settings and role processes.
+
+``pbx serve`` calls :func:`serve`. This process does no telephony: it owns the data directory,
+starts the roles (``pbx.roles``), carries out what ``pbx.supervisor`` decides and prints what
+scripts wait for: ``listening HOST:PORT/transport`` lines, then ``ready``. One thread, one
+selector; signals come in through a wake-up pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from pbx.datadir import DataDirectory
+from pbx.settings import Settings, parse_listener
+from pbx.settings_source import settings_to_raw
+from pbx.supervisor import (
+    Action,
+    Finish,
+    Kill,
+    RolePlan,
+    Say,
+    Spawn,
+    Supervisor,
+    Tell,
+)
+
+log = logging.getLogger("pbx.supervisor")
+
+MAX_REPORT_BYTES: Final = 65_536
+"""A role that writes more without a line end is broken; what it wrote is dropped."""
+
+STANDARD_ERROR: Final = 2
+
+Command = Callable[[str, int], Sequence[str]]
+"""Gives the argument vector of a role's process: (role, report descriptor)."""
+
+
+def plans_for(settings: Settings) -> list[RolePlan]:
+    """The roles a server with these settings has."""
+    local_media = settings.media.engine == "local"
+    plans = [
+        # Calls are ended by signal with the help of media, and its last events are projected.
+        RolePlan("signal", needs=("media",) if local_media else (), stop_phase=0, answers=True),
+        RolePlan("project", stop_phase=1),
+    ]
+    if local_media:
+        plans.insert(0, RolePlan("media", stop_phase=1))
+    return plans
+
+
+def serve(data: DataDirectory, settings: Settings) -> int:
+    """Run a server until it is told to stop; returns the exit status.
+
+    Raises :class:`~pbx.datadir.DataDirectoryError` if the directory cannot be used or is owned
+    by another server.
+    """
+    data.prepare()
+    with data.owned():
+        return Processes(data, settings, plans_for(settings)).run()
+
+
+def role_command(data: DataDirectory) -> Command:
+    """How the real roles are started: this very Python, without the current folder in its path."""
+
+    def command(role: str, descriptor: int) -> Sequence[str]:
+        return [
+            sys.executable, "-P", "-m", "pbx", "role", role,
+            "--data", str(data.path),
+            "--report-to", str(descriptor),
+            "--supervisor", str(os.getpid()),
+        ]  # fmt: skip
+
+    return command
+
+
+class Processes:
+    """The shell around :class:`~pbx.supervisor.Supervisor`: processes, pipes, signals, time."""
+
+    def __init__(
+        self,
+        data: DataDirectory,
+        settings: Settings,
+        plans: Sequence[RolePlan],
+        command: Command | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._data = data
+        self._settings = settings
+        self._supervisor = Supervisor(plans, stop_s=settings.server.stop_s)
+        self._command = command or role_command(data)
+        self._say = say or (lambda line: print(line, flush=True))
+        self._selector = selectors.DefaultSelector()
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._reports: dict[str, tuple[int, bytearray]] = {}
+
+    def run(self) -> int:
+        """Start the roles; return when all of them are gone."""
+        self._write_settings()
+        with contextlib.closing(self._selector), self._signals() as wake:
+            self._selector.register(wake, selectors.EVENT_READ, None)
+            self._supervisor.start(time.monotonic())
+            while True:
+                code = self._carry_out(self._supervisor.actions())
+                if code is not None:
+                    return code
+                self._wait(wake)
+
+    # ---------------------------------------------------------------------------------- inputs
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[socket.socket]:
+        """Signals become bytes in a socket: SIGTERM and SIGINT stop, SIGCHLD reaps."""
+        receiving, sending = socket.socketpair()
+        receiving.setblocking(False)
+        sending.setblocking(False)
+        watched = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        before = [signal.signal(number, lambda *_: None) for number in watched]
+        wakeup_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
+        try:
+            yield receiving
+        finally:
+            signal.set_wakeup_fd(wakeup_before)
+            for number, handler in zip(watched, before, strict=True):
+                signal.signal(number, handler)
+            receiving.close()
+            sending.close()
+
+    def _wait(self, wake: socket.socket) -> None:
+        """Sleep until something happens and tell the supervisor."""
+        due = self._supervisor.next_timer()
+        timeout = None if due is None else max(0.0, due - time.monotonic())
+        ready = self._selector.select(timeout)
+        now = time.monotonic()
+        for selected, _ in ready:
+            if selected.data is not None:
+                self._read_reports(selected.data, now)
+        with contextlib.suppress(BlockingIOError):
+            numbers = wake.recv(4096)
+            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+                self._supervisor.stop(now)
+        self._reap(now)
+        self._supervisor.handle_timers(now)
+
+    def _read_reports(self, role: str, now: float) -> None:
+        descriptor, buffer = self._reports[role]
+        try:
+            chunk = os.read(descriptor, 65_536)
+        except BlockingIOError:
+            return
+        if not chunk:
+            self._close_reports(role)
+            return
+        buffer += chunk
+        *lines, rest = buffer.split(b"\n")
+        buffer[:] = rest if len(rest) <= MAX_REPORT_BYTES else b""
+        for line in lines:
+            report = _decoded(line)
+            if report is None:
+                log.warning("%s sent a report that is none: %r", role, bytes(line[:200]))
+                continue
+            self._supervisor.reported(role, report, now)
+            if report.get("ready"):
+                self._keep_ports(role)
+
+    def _reap(self, now: float) -> None:
+        for role, child in list(self._children.items()):
+            code = child.poll()
+            if code is None:
+                continue
+            if role in self._reports:
+                self._read_reports(role, now)  # what it said last may be why it ended
+            self._close_reports(role)
+            del self._children[role]
+            self._supervisor.exited(role, code, now)
+
+    # --------------------------------------------------------------------------------- outputs
+
+    def _carry_out(self, actions: Sequence[Action]) -> int | None:
+        for action in actions:
+            match action:
+                case Spawn(role):
+                    self._spawn(role)
+                case Kill(role, number):
+                    if role in self._children:
+                        self._children[role].send_signal(number)
+                case Say(line):
+                    self._say(line)
+                case Tell(line):
+                    log.warning("%s", line)
+                case Finish(code):
+                    return code
+        return None
+
+    def _spawn(self, role: str) -> None:
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        try:
+            # A session of its own: Ctrl-C at the terminal reaches the supervisor alone, which
+            # then stops the roles in their order. Standard output is for our lines only.
+            self._children[role] = subprocess.Popen(
+                self._command(role, writing),
+                stdin=subprocess.DEVNULL,
+                stdout=STANDARD_ERROR,
+                pass_fds=(writing,),
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        self._reports[role] = (reading, bytearray())
+        self._selector.register(reading, selectors.EVENT_READ, role)
+
+    def _close_reports(self, role: str) -> None:
+        descriptor, _ = self._reports.pop(role, (-1, b""))
+        if descriptor >= 0:
+            self._selector.unregister(descriptor)
+            os.close(descriptor)
+
+    def _keep_ports(self, role: str) -> None:
+        """A restarted role must open the ports the system chose for the first one: phones and
+        scripts know them by now."""
+        places = self._supervisor.listening(role)
+        listeners = self._settings.sip.listen
+        if len(places) != len(listeners) or all(listener.port for listener in listeners):
+            return
+        chosen = tuple(parse_listener(place) for place in places)
+        self._settings = replace(self._settings, sip=replace(self._settings.sip, listen=chosen))
+        self._write_settings()
+
+    def _write_settings(self) -> None:
+        """Leave the settings where the roles read them; whole or not at all."""
+        file = self._data.settings
+        draft = file.with_suffix(".new")
+        draft.write_text(json.dumps(settings_to_raw(self._settings), indent=1), encoding="utf-8")
+        draft.replace(file)
+
+
+def _decoded(line: bytes | bytearray) -> dict[str, Any] | None:
+    try:
+        report = json.loads(line)
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else None
