@@ -523,7 +523,7 @@ class MidCall:
         if self.state == "ended":
             return
         self.state = "ended"
-        self.end_reason = reason
+        self.end_reason = self.end_reason or reason
         self.failure_status = status
         self.ended_at = self.bye_sent_at or self.phone.clock.now
         scheduler = self.phone.scheduler

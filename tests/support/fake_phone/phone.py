@@ -186,7 +186,7 @@ class FakePhone:
     def serial(self) -> str:
         """A fresh token, unique over all phones and restarts."""
         self._counter += 1
-        return f"{self.name}-{self._counter}"
+        return f"{self.name}-{self._counter:05d}"
 
     # -- sending -----------------------------------------------------------------------------
 
