@@ -172,7 +172,7 @@ class LegMoved(Event):
     elapsed_ms: int = 0
 
 
-@event("leg.digit.v1", category=CALLS, durability=Durability.OBSERVED)
+@event("leg.digit.v1", category=CALLS, durability=Durability.OBSERVED, expendable=True)
 class LegDigit(Event):
     """A DTMF digit crossed by SIP INFO; the digit itself is not stored."""
 
@@ -190,7 +190,7 @@ class MediaAllocated(Event):
     elapsed_ms: int = 0
 
 
-@event("media.stats.v1", category=CALLS, durability=Durability.OBSERVED)
+@event("media.stats.v1", category=CALLS, durability=Durability.OBSERVED, expendable=True)
 class MediaStats(Event):
     """Figures of one leg's media in one bridge, written when the bridge is released.
 

@@ -20,7 +20,7 @@ class NodeStarted(Event):
     listeners: tuple[str, ...] = ()
 
 
-@event("node.alive.v1", category=NODES, durability=Durability.OBSERVED)
+@event("node.alive.v1", category=NODES, durability=Durability.OBSERVED, expendable=True)
 class NodeAlive(Event):
     """Heartbeat while calls are up."""
 
@@ -35,7 +35,7 @@ class NodeStopped(Event):
     reason: str = ""
 
 
-@event("auth.failed.v1", category=NODES, durability=Durability.OBSERVED)
+@event("auth.failed.v1", category=NODES, durability=Durability.OBSERVED, expendable=True)
 class AuthFailed(Event):
     """A request carried wrong credentials; rate-limited by the writer."""
 
@@ -45,7 +45,7 @@ class AuthFailed(Event):
     verdict: str
 
 
-@event("source.blocked.v1", category=NODES, durability=Durability.OBSERVED)
+@event("source.blocked.v1", category=NODES, durability=Durability.OBSERVED, expendable=True)
 class SourceBlocked(Event):
     """A source address was put on the temporary block list."""
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, TypeVar, dataclass_transform
+from typing import Any, Final, NamedTuple, TypeVar, dataclass_transform
 
 import msgspec
+import msgspec.inspect
 
 #: Marks a field whose value is stored encrypted with the key of its subject (the stream).
 SEALED: Final = msgspec.Meta(extra={"sealed": True})
@@ -41,6 +42,10 @@ class EventType(msgspec.Struct, frozen=True):
     category: str
     durability: Durability
     struct: type[Event]
+    expendable: bool = False
+    """A statistic: dropped first when the queue before the log overflows. No state hangs on it."""
+    sealed: tuple[str, ...] = ()
+    """Fields stored encrypted."""
 
 
 EVENT_TYPES: Final[dict[str, EventType]] = {}
@@ -48,16 +53,41 @@ EVENT_TYPES: Final[dict[str, EventType]] = {}
 TYPE_OF: Final[dict[type[Event], EventType]] = {}
 """The same rows by struct, for encoding."""
 
+Fields = dict[str, Any]
+"""The JSON object of an event before it becomes a struct."""
+
+
+class Upcaster(NamedTuple):
+    """Turns the stored fields of an old version into those of the next."""
+
+    target: str
+    convert: Callable[[Fields], Fields]
+    sealed: tuple[str, ...]
+    """Sealed fields of the old version; they are opened before `convert` sees them."""
+
+
+UPCASTERS: Final[dict[str, Upcaster]] = {}
+"""By the old type's name. Chains: v1 → v2 → v3; readers know only the newest."""
+
 E = TypeVar("E", bound=Event)
 
 
-def event(name: str, *, category: str, durability: Durability) -> Callable[[type[E]], type[E]]:
+def event(
+    name: str, *, category: str, durability: Durability, expendable: bool = False
+) -> Callable[[type[E]], type[E]]:
     """Declare an event type. Raises ``ValueError`` if the name is taken: names are for ever."""
 
     def declare(struct: type[E]) -> type[E]:
         if name in EVENT_TYPES:
             raise ValueError(f"event type {name} is declared twice")
-        row = EventType(name=name, category=category, durability=durability, struct=struct)
+        row = EventType(
+            name=name,
+            category=category,
+            durability=durability,
+            struct=struct,
+            expendable=expendable,
+            sealed=sealed_fields(struct),
+        )
         EVENT_TYPES[name] = row
         TYPE_OF[struct] = row
         return struct
@@ -65,11 +95,34 @@ def event(name: str, *, category: str, durability: Durability) -> Callable[[type
     return declare
 
 
-def sealed_fields(struct: type[Any]) -> tuple[str, ...]:
-    """Names of the fields of `struct` annotated with :data:`SEALED`."""
+def upcaster(
+    source: str, *, target: str, sealed: tuple[str, ...] = ()
+) -> Callable[[Callable[[Fields], Fields]], Callable[[Fields], Fields]]:
+    """Declare how the fields of `source` become those of `target`, its next version.
+
+    The function gets a dict that it may change and returns the new one. Raises ``ValueError`` if
+    the names are not consecutive versions of one event, or `source` has an upcaster already.
+    """
+    noun, _, old = source.rpartition(".v")
+    if target != f"{noun}.v{int(old) + 1}" or source in UPCASTERS:
+        raise ValueError(f"no upcaster can lead from {source} to {target}")
+
+    def declare(convert: Callable[[Fields], Fields]) -> Callable[[Fields], Fields]:
+        UPCASTERS[source] = Upcaster(target, convert, sealed)
+        return convert
+
+    return declare
+
+
+def sealed_fields(struct: type[Event]) -> tuple[str, ...]:
+    """Names of the fields of `struct` annotated with :data:`SEALED`; they must be ``str``."""
     names = []
-    for field in msgspec.inspect.type_info(struct).fields:  # type: ignore[attr-defined]
-        extra = getattr(field.type, "extra", None) or {}
-        if extra.get("sealed"):
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)
+    for field in info.fields:
+        kind = field.type
+        if isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get("sealed"):
+            if not isinstance(kind.type, msgspec.inspect.StrType):
+                raise TypeError(f"{struct.__name__}.{field.name}: only str fields can be sealed")
             names.append(field.name)
     return tuple(names)

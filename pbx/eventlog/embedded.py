@@ -1,0 +1,410 @@
+"""The log in one SQLite file: the only storage a single machine needs.
+
+Appended to by :class:`pbx.eventlog.writer.LogWriter` (the signal role) and by commands of other
+processes; read by projections, by ``pbx log`` and by the signal role when it starts.
+
+- WAL with ``synchronous=FULL``: a commit is on disk when it returns, readers never block a writer.
+  A torn tail after a crash is cut off by SQLite's frame checksums.
+- Positions are row ids. They are given out inside the write transaction, of which there is one at
+  a time, so the order of positions is the order of commits: a reader that continues after the last
+  position it has seen can miss nothing.
+- One table, one unique key (stream, version). The key is the optimistic lock between processes
+  and finds the events of a stream; other filters scan by position, which is by time.
+- Facts are inserted many rows to a statement: ``sqlite3`` gives up the GIL at every statement, and
+  a busy event loop would take up to 5 ms (``sys.getswitchinterval``) to give it back each time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Final
+
+from pbx.eventlog.memory import same_fact
+from pbx.eventlog.port import TIME_DISORDER_NS
+from pbx.eventlog.record import (
+    ANY_VERSION,
+    START,
+    STREAM,
+    VERSION,
+    Decision,
+    Entry,
+    Meta,
+    Position,
+    Record,
+    Row,
+    make_rows,
+)
+from pbx.eventlog.registry import Codec, prefixes_of
+from pbx.eventlog.sealing import create_private
+from pbx.kernel.clock import Clock, SystemClock
+from pbx.kernel.errors import Conflict, LogFormatError, LogUnavailable
+from pbx.kernel.events import Event
+
+APPLICATION_ID: Final = 0x52_4C_4F_47
+"""``RLOG`` in the file header: `file log.sqlite3` tells what it is."""
+FORMAT: Final = 1
+"""``PRAGMA user_version``; a program refuses a log of a later format."""
+
+CHUNK: Final = 1000
+"""Rows a reader fetches at once: each fetch is a short snapshot, so that no reader keeps the WAL
+from being checkpointed."""
+POLL_S: Final = 0.02
+"""How often a waiting reader looks for commits of other processes (4 µs each)."""
+FAR_BEHIND: Final = 10_000
+"""Positions behind the head from which reading a category goes by the stream key."""
+
+_COLUMNS: Final = (
+    "stream, version, type, time_ns, node, actor, correlation, causation, tenant, data"
+)
+_ONE: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERTS: Final = tuple(
+    (count, f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ONE] * count)}")
+    for count in (64, 16, 4, 1)
+)
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS events (
+    position    INTEGER PRIMARY KEY,
+    stream      TEXT    NOT NULL,
+    version     INTEGER NOT NULL,
+    type        TEXT    NOT NULL,
+    time_ns     INTEGER NOT NULL,
+    node        TEXT    NOT NULL,
+    actor       TEXT    NOT NULL,
+    correlation TEXT    NOT NULL,
+    causation   TEXT    NOT NULL,
+    tenant      TEXT    NOT NULL,
+    data        BLOB    NOT NULL,
+    UNIQUE (stream, version)
+) STRICT
+"""
+
+
+class EmbeddedLog:
+    """An :class:`~pbx.eventlog.port.EventLog` in the file `path`, created if missing.
+
+    `busy_timeout_s` bounds how long an append waits for another process that is writing.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        codec: Codec | None = None,
+        node: str = "",
+        clock: Clock | None = None,
+        busy_timeout_s: float = 1.0,
+    ) -> None:
+        self.node = node
+        self.path = path
+        self.renumbered = 0
+        """Facts that got another version than they were observed with."""
+        self._codec = codec if codec is not None else Codec()
+        self._clock = clock if clock is not None else SystemClock()
+        self._busy_timeout_s = busy_timeout_s
+        self._write_lock = threading.Lock()
+        self._read_lock = threading.Lock()
+        self._appended = threading.Condition()
+        self._closed = False
+        self._writer: sqlite3.Connection | None = None
+        try:
+            create_private(path)
+            self._create()
+            self._reader = self._connect()
+        except (OSError, sqlite3.Error) as error:
+            raise LogUnavailable(_explain(path, error, busy_timeout_s)) from error
+
+    @property
+    def codec(self) -> Codec:
+        return self._codec
+
+    # ------------------------------------------------------------------------------- appending
+
+    def append(
+        self, stream: str, expected_version: int, events: Sequence[Event], meta: Meta
+    ) -> Position:
+        rows = make_rows(
+            self._codec, stream, events, meta, time_ns=self._clock.wall_ns(), node=self.node
+        )
+        (verdict,) = self.commit([Decision(stream, expected_version, rows)])
+        if isinstance(verdict, Conflict):
+            raise verdict
+        return verdict
+
+    def commit(self, batch: Sequence[Entry]) -> list[Position | Conflict]:
+        with self._write_lock:
+            try:
+                verdicts = self._transact(batch)
+            except (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError):
+                # The batch cannot be stored at all: a defect of the caller.
+                self._roll_back(None)
+                raise
+            except sqlite3.DatabaseError as error:
+                self._roll_back(error)
+                raise LogUnavailable(_explain(self.path, error, self._busy_timeout_s)) from error
+            except BaseException:
+                self._roll_back(None)
+                raise
+        with self._appended:
+            self._appended.notify_all()
+        return verdicts
+
+    def _transact(self, batch: Sequence[Entry]) -> list[Position | Conflict]:
+        if self._closed:
+            raise LogUnavailable(f"event log {self.path} is closed")
+        database = self._writer
+        if database is None:
+            database = self._writer = self._connect()
+        database.execute("BEGIN IMMEDIATE")
+        verdicts: list[Position | Conflict] = []
+        facts: list[Row] = []
+        for entry in batch:
+            if isinstance(entry, Decision):
+                self._insert_facts(database, facts)
+                facts = []
+                verdicts.append(_decide(database, entry))
+            else:
+                facts.append(entry)
+        self._insert_facts(database, facts)
+        database.execute("COMMIT")
+        return verdicts
+
+    def _insert_facts(self, database: sqlite3.Connection, facts: list[Row]) -> None:
+        start = 0
+        for count, statement in _INSERTS:
+            while len(facts) - start >= count:
+                rows = facts[start : start + count]
+                try:
+                    database.execute(statement, tuple(chain.from_iterable(rows)))
+                except sqlite3.IntegrityError:
+                    # The statement left nothing behind; the transaction is still open.
+                    for row in rows:
+                        self._insert_fact(database, row)
+                start += count
+
+    def _insert_fact(self, database: sqlite3.Connection, row: Row) -> None:
+        present = database.execute(
+            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version = ?",
+            (row[STREAM], row[VERSION]),
+        ).fetchone()
+        if present is not None:
+            if same_fact(present, row):
+                return
+            self.renumbered += 1
+            row = (row[0], _current(database, row[STREAM]) + 1, *row[2:])
+        _insert(database, [row])
+
+    def _roll_back(self, error: sqlite3.DatabaseError | None) -> None:
+        """Leave no transaction open; a connection that saw an I/O error is not used again."""
+        if self._writer is None:
+            return
+        with suppress(sqlite3.Error):
+            if self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+        code = getattr(error, "sqlite_errorcode", None)
+        if self._writer.in_transaction or code not in _CONNECTION_STAYS_GOOD:
+            with suppress(sqlite3.Error):
+                self._writer.close()
+            self._writer = None
+
+    # --------------------------------------------------------------------------------- reading
+
+    def read(
+        self,
+        after: Position = START,
+        *,
+        category: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Record]:
+        if category is None:
+            return islice(self._scan(after, "", ()), limit)
+        prefixes = prefixes_of(category)
+        bounds = tuple(chain.from_iterable((f"{p}/", f"{p}0") for p in prefixes))
+        # `server` is a stream without a slash. The unary plus keeps SQLite from using the stream
+        # key, which would sort the whole category for each chunk.
+        inside = " OR ".join(
+            ["(+stream >= ? AND +stream < ?)"] * len(prefixes) + ["+stream = ?"] * len(prefixes)
+        )
+        records = self._read_category(after, inside, (*bounds, *prefixes), category)
+        return islice(records, limit)
+
+    def _read_category(
+        self, after: Position, inside: str, values: tuple[str, ...], category: str
+    ) -> Iterator[Record]:
+        head = self.head()
+        # Settings are thin among calls: find their positions by the stream key, then fetch those.
+        if category != "pbx.calls" and head - after > FAR_BEHIND:
+            by_key = inside.replace("+", "")
+            rows = self._query(
+                f"SELECT position FROM events WHERE position > ? AND position <= ? AND ({by_key})",
+                (after, head, *values),
+            )
+            positions = array("q", sorted(row[0] for row in rows))
+            for start in range(0, len(positions), CHUNK):
+                chunk = positions[start : start + CHUNK]
+                marks = ", ".join("?" * len(chunk))
+                yield from self._records(f"position IN ({marks})", tuple(chunk))
+            after = head
+        yield from self._scan(after, f" AND ({inside})", values)
+
+    def _scan(self, after: Position, inside: str, values: tuple[str, ...]) -> Iterator[Record]:
+        until = self.head()
+        while True:
+            rows = self._records(
+                f"position > ? AND position <= ?{inside}", (after, until, *values), CHUNK
+            )
+            yield from rows
+            if len(rows) < CHUNK:
+                return
+            after = rows[-1].position
+
+    def read_stream(self, stream: str, after_version: int = 0) -> Iterator[Record]:
+        while True:
+            rows = self._records(
+                "stream = ? AND version > ?", (stream, after_version), CHUNK, order="version"
+            )
+            yield from rows
+            if len(rows) < CHUNK:
+                return
+            after_version = rows[-1].version
+
+    def head(self) -> Position:
+        return _number(self._query("SELECT max(position) FROM events", ()))
+
+    def position_at(self, time_ns: int) -> Position:
+        wanted = time_ns - TIME_DISORDER_NS
+        low, high = START, self.head()
+        while low < high:
+            middle = (low + high) // 2
+            row = self._query(
+                "SELECT position, time_ns FROM events WHERE position > ? ORDER BY position LIMIT 1",
+                (middle,),
+            )[0]
+            if row[1] < wanted:
+                low = row[0]
+            else:
+                high = middle
+        return low
+
+    def _records(
+        self,
+        where: str,
+        values: tuple[object, ...],
+        limit: int = -1,
+        *,
+        order: str = "position",
+    ) -> list[Record]:
+        codec = self._codec
+        rows = self._query(
+            f"SELECT position, {_COLUMNS} FROM events WHERE {where} ORDER BY {order} LIMIT {limit}",
+            values,
+        )
+        return [Record(codec, *row) for row in rows]
+
+    def _query(self, statement: str, values: Iterable[object]) -> list[tuple[Any, ...]]:
+        with self._read_lock:
+            try:
+                return self._reader.execute(statement, tuple(values)).fetchall()
+            except sqlite3.Error as error:
+                raise LogUnavailable(_explain(self.path, error, self._busy_timeout_s)) from error
+
+    # --------------------------------------------------------------------------------- waiting
+
+    def wait(self, after: Position, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while not self._closed:
+            if self.head() > after:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            with self._appended:
+                # An append of this process wakes at once; those of others are polled for.
+                self._appended.wait(min(POLL_S, remaining))
+        return False
+
+    def close(self) -> None:
+        with self._appended:
+            self._closed = True
+            self._appended.notify_all()
+        with self._write_lock, self._read_lock:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+            self._reader.close()
+
+    # ------------------------------------------------------------------------------ connecting
+
+    def _connect(self) -> sqlite3.Connection:
+        database = sqlite3.connect(
+            self.path,
+            timeout=self._busy_timeout_s,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        database.execute("PRAGMA synchronous = FULL")
+        return database
+
+    def _create(self) -> None:
+        database = self._connect()
+        try:
+            (found,) = database.execute("PRAGMA user_version").fetchone()
+            (owner,) = database.execute("PRAGMA application_id").fetchone()
+            if found > FORMAT or owner not in (0, APPLICATION_ID):
+                raise LogFormatError(
+                    f"event log {self.path} has format {found} of another or a newer program;"
+                    f" this one reads format {FORMAT}"
+                )
+            if found < FORMAT:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute("BEGIN IMMEDIATE")
+                database.execute(_SCHEMA)
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {FORMAT}")
+                database.execute("COMMIT")
+        finally:
+            database.close()
+
+
+_CONNECTION_STAYS_GOOD: Final = (None, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
+
+
+def _decide(database: sqlite3.Connection, decision: Decision) -> Position | Conflict:
+    current = _current(database, decision.stream)
+    if decision.expected_version not in (current, ANY_VERSION):
+        return Conflict(decision.stream, decision.expected_version, current)
+    return _insert(database, decision.numbered(current))
+
+
+def _insert(database: sqlite3.Connection, rows: Iterable[Row]) -> Position:
+    position = START
+    for row in rows:
+        position = database.execute(_INSERTS[-1][1], row).lastrowid or position
+    return position
+
+
+def _current(database: sqlite3.Connection, stream: str) -> int:
+    return _number(
+        database.execute("SELECT max(version) FROM events WHERE stream = ?", (stream,)).fetchall()
+    )
+
+
+def _number(rows: list[tuple[Any, ...]]) -> int:
+    number: int | None = rows[0][0]
+    return number or 0
+
+
+def _explain(path: Path, error: Exception, busy_timeout_s: float) -> str:
+    """What is wrong, for the operator who has to mend it."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return f"event log {path}: the disk is full; free some space, nothing else is needed"
+    if code == sqlite3.SQLITE_BUSY:
+        return f"event log {path}: locked by another process for more than {busy_timeout_s:g} s"
+    return f"event log {path}: {error}"

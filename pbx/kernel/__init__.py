@@ -1,0 +1,1 @@
+"""What everything in ``pbx`` stands on: clock, ids, errors, event declarations. Imports nothing."""

@@ -1,0 +1,72 @@
+"""The error tree of ``pbx``.
+
+::
+
+    PbxError
+    ├── DomainError           a command is refused by a rule; the text is for the administrator
+    ├── LogError
+    │   ├── Conflict          the stream is not at the expected version: load and decide again
+    │   ├── LogUnavailable    nothing can be appended now (disk full, locked …): refuse new work
+    │   ├── LogFormatError    the log was written by a newer or another program
+    │   └── DecodeError       a stored event does not fit its declared shape
+    └── ReadModelError
+        ├── ProjectionStopped a projection met an event it cannot apply and waits for an operator
+        └── LagTimeout        the read model did not reach the wanted position in time
+"""
+
+from __future__ import annotations
+
+
+class PbxError(Exception):
+    """Base of everything ``pbx`` raises on purpose."""
+
+
+class DomainError(PbxError):
+    """A rule of the domain refuses the command."""
+
+
+class LogError(PbxError):
+    """Base of the event log's errors."""
+
+
+class Conflict(LogError):
+    """Somebody else appended to the stream first. Load the stream, decide again, append again."""
+
+    def __init__(self, stream: str, expected: int, current: int) -> None:
+        super().__init__(f"{stream} is at version {current}, not {expected}")
+        self.stream = stream
+        self.expected_version = expected
+        self.current_version = current
+
+    def __reduce__(self) -> tuple[type[Conflict], tuple[str, int, int]]:
+        return type(self), (self.stream, self.expected_version, self.current_version)
+
+
+class LogUnavailable(LogError):
+    """The log takes nothing now. The text says why in words an operator can act on."""
+
+
+class LogFormatError(LogError):
+    """The file is not a log this version can use."""
+
+
+class DecodeError(LogError):
+    """The data of an event does not fit its type."""
+
+
+class ReadModelError(PbxError):
+    """Base of the read model's errors."""
+
+
+class ProjectionStopped(ReadModelError):
+    """A projection stopped at an event; ``pbx replay`` shows how to go on."""
+
+    def __init__(self, name: str, position: int, reason: str) -> None:
+        super().__init__(f"projection {name} stopped at position {position}: {reason}")
+        self.name = name
+        self.position = position
+        self.reason = reason
+
+
+class LagTimeout(ReadModelError):
+    """The read model is behind."""
