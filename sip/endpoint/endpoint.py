@@ -23,7 +23,7 @@ from sip.endpoint.resolver import Resolver
 from sip.endpoint.stream import StreamListener, StreamPool
 from sip.endpoint.tls import TlsContexts
 from sip.endpoint.udp import UdpListener
-from sip.engine import CloseFlow, Resolve, Transmit
+from sip.core import CloseFlow, Resolve, Transmit
 from sip.flow import Address, Flow, Target
 
 log = logging.getLogger("sip.endpoint")
@@ -137,7 +137,10 @@ class SipEndpoint:
         }
 
     async def aclose(self) -> None:
-        """Close all sockets at once and wait for the tasks; the engine is fed no more."""
+        """Send what the engine still has, close all sockets, end the tasks. May be repeated."""
+        if self._closed:
+            return
+        self._flush()
         self._closed = True
         for handle in (self._timer, self._sweep, self._flush_handle):
             if handle is not None:
