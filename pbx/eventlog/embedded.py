@@ -72,7 +72,7 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS events (
     position    INTEGER PRIMARY KEY,
     stream      TEXT    NOT NULL,
-    version     INTEGER NOT NULL,
+    version     INTEGER NOT NULL CHECK (version > 0),
     type        TEXT    NOT NULL,
     time_ns     INTEGER NOT NULL,
     node        TEXT    NOT NULL,
@@ -183,7 +183,8 @@ class EmbeddedLog:
                 try:
                     database.execute(statement, tuple(chain.from_iterable(rows)))
                 except sqlite3.IntegrityError:
-                    # The statement left nothing behind; the transaction is still open.
+                    # A version is taken or open. The statement left nothing behind and the
+                    # transaction goes on.
                     for row in rows:
                         self._insert_fact(database, row)
                 start += count
@@ -193,10 +194,10 @@ class EmbeddedLog:
             f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version = ?",
             (row[STREAM], row[VERSION]),
         ).fetchone()
-        if present is not None:
-            if same_fact(present, row):
-                return
-            self.renumbered += 1
+        if present is not None and same_fact(present, row):
+            return
+        if present is not None or row[VERSION] == ANY_VERSION:
+            self.renumbered += present is not None
             row = (row[0], _current(database, row[STREAM]) + 1, *row[2:])
         _insert(database, [row])
 

@@ -42,7 +42,8 @@ class EventLog(Protocol):
 
         Returns a verdict for each decision, in order. A fact whose version is taken was either
         written before (a repeated batch) or raced with another writer: it happened all the same
-        and gets the next free version. Raises ``LogUnavailable``: then nothing was written.
+        and gets the next free version, as does one at ``ANY_VERSION``. Raises
+        ``LogUnavailable``: then nothing was written.
         """
         ...
 
@@ -95,7 +96,7 @@ class EventWriter(Protocol):
         ...
 
     def observe(self, stream: str, version: int, event: Event, meta: Meta) -> None:
-        """Queue a fact that will be version `version` of its stream."""
+        """Queue a fact that will be version `version` (or ``ANY_VERSION``) of its stream."""
         ...
 
     def decide(
