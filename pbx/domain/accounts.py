@@ -1,17 +1,37 @@
 """Domains and accounts: events, state, decisions (pure; no I/O, no clock).
 
 Streams ``domain/<name>`` and ``account/<name@domain>``, category ``pbx.config``, all *decided*.
-``decide_*`` functions return the new events or raise :class:`DomainError`; ``evolve`` folds.
+``decide_*`` functions return the new events or raise :class:`DomainError`; ``evolve_*`` fold.
 Passwords never reach the log: only the digest secrets HA1 (RFC 7616 §3.4.2) are stored, sealed.
+
+Fed by ``pbx.commands``, which loads the state and appends what was decided. Names are
+case-insensitive and kept in lower case; callers pass them through :func:`domain_name` and
+:func:`account_name` first.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 
+from pbx.kernel.errors import DomainError
 from pbx.kernel.events import SEALED, Durability, Event, event
 
 CONFIG = "pbx.config"
+
+MAX_NAME: Final = 128
+"""Characters in the name of an object."""
+MAX_DOMAIN_NAME: Final = 253
+"""Characters in a host name (RFC 1035 §2.3.4 in text form)."""
+UNLIMITED: Final = -1
+
+# Letters and digits, `_`, `-`, `.`; a point neither first nor last. A subset of the user part of a
+# SIP URI (RFC 3261 §25.1) that needs no escapes, there or in mail.
+_ACCOUNT_NAME: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
+_LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 @event("domain.created.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -61,3 +81,217 @@ class AccountDeleted(Event):
 
     name: str
     domain: str
+
+
+# ---------------------------------------------------------------------------------------- names
+
+
+def domain_name(text: str) -> str:
+    """A domain name in its stored form. Raises :class:`DomainError` if it is none.
+
+    A host name (RFC 1123 §2.1), or a numeric address for phones that know no other name.
+    """
+    name = text.strip().lower().removesuffix(".")
+    labels = name.split(".")
+    if not labels[-1].isdigit() and len(name) <= MAX_DOMAIN_NAME:
+        if all(_LABEL.fullmatch(label) for label in labels):
+            return name
+    try:
+        return str(ipaddress.ip_address(name.strip("[]")))
+    except ValueError:
+        raise DomainError(
+            f"{text!r} is no domain name: labels of letters, digits and inner hyphens, with points "
+            'between them, such as "example.com"'
+        ) from None
+
+
+def account_name(text: str) -> str:
+    """An account name in its stored form. Raises :class:`DomainError` if it is none."""
+    name = text.strip().lower()
+    if len(name) <= MAX_NAME and _ACCOUNT_NAME.fullmatch(name):
+        return name
+    raise DomainError(
+        f"{text!r} is no account name: at most {MAX_NAME} letters, digits, '_', '-' and '.', "
+        "not beginning or ending with a point"
+    )
+
+
+def account_address(text: str) -> tuple[str, str]:
+    """The two names of ``name@domain``. Raises :class:`DomainError` if it is none."""
+    name, at, domain = text.strip().removeprefix("sip:").rpartition("@")
+    if not at:
+        raise DomainError(f"{text!r} is no account: write it as name@domain")
+    return account_name(name), domain_name(domain)
+
+
+def domain_stream(name: str) -> str:
+    """Where the events of a domain are."""
+    return f"domain/{name}"
+
+
+def account_stream(name: str, domain: str) -> str:
+    """Where the events of an account are."""
+    return f"account/{name}@{domain}"
+
+
+# --------------------------------------------------------------------------------------- domains
+
+
+@dataclass(frozen=True, slots=True)
+class DomainState:
+    """A domain as of its last event."""
+
+    name: str = ""
+    """Empty while the domain does not exist."""
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.name)
+
+
+NO_DOMAIN: Final = DomainState()
+
+
+def evolve_domain(state: DomainState, happened: Event) -> DomainState:
+    """Fold one event of a domain's stream."""
+    match happened:
+        case DomainCreated():
+            return DomainState(happened.name, happened.aliases)
+        case DomainDeleted():
+            return NO_DOMAIN
+        case _:
+            return state
+
+
+def decide_create_domain(state: DomainState, name: str, aliases: Sequence[str]) -> list[Event]:
+    """Make a domain ours. That its names are free elsewhere is the caller's to check."""
+    if state.exists:
+        raise DomainError(f"the domain {name} exists already")
+    others = tuple(dict.fromkeys(alias for alias in aliases if alias != name))
+    return [DomainCreated(name=name, aliases=others)]
+
+
+def decide_delete_domain(state: DomainState, name: str, accounts: int) -> list[Event]:
+    """Give a domain up; `accounts` is how many are still in it."""
+    if not state.exists:
+        raise DomainError(f"there is no domain {name}; see: pbx domain list")
+    if accounts:
+        raise DomainError(
+            f"the domain {name} still has {accounts} account{'s' if accounts > 1 else ''}: delete "
+            "them first, see: pbx account list"
+        )
+    return [DomainDeleted(name=name)]
+
+
+# -------------------------------------------------------------------------------------- accounts
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """An account as of its last event."""
+
+    name: str = ""
+    """Empty while the account does not exist."""
+    domain: str = ""
+    display_name: str = ""
+    has_password: bool = False
+    calls_limit: int = UNLIMITED
+    max_contacts: int = 10
+
+    @property
+    def exists(self) -> bool:
+        return bool(self.name)
+
+    @property
+    def address(self) -> str:
+        """``name@domain``."""
+        return f"{self.name}@{self.domain}"
+
+
+NO_ACCOUNT: Final = AccountState()
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Digest secrets of a password for one realm (RFC 7616 §3.4.2), in hexadecimal."""
+
+    realm: str
+    ha1_md5: str
+    ha1_sha256: str
+
+    def __repr__(self) -> str:
+        return f"Secrets({self.realm!r}, …)"
+
+
+def evolve_account(state: AccountState, happened: Event) -> AccountState:
+    """Fold one event of an account's stream."""
+    match happened:
+        case AccountCreated():
+            return AccountState(happened.name, happened.domain, happened.display_name)
+        case AccountPasswordSet():
+            return replace(state, has_password=True)
+        case AccountLimitsSet():
+            return replace(
+                state, calls_limit=happened.calls_limit, max_contacts=happened.max_contacts
+            )
+        case AccountDeleted():
+            return NO_ACCOUNT
+        case _:
+            return state
+
+
+def decide_create_account(
+    state: AccountState, name: str, domain: str, display_name: str, secrets: Secrets | None
+) -> list[Event]:
+    """Create an account, with its password in the same append: it is never half made."""
+    if state.exists:
+        raise DomainError(
+            f"the account {state.address} exists already; a new password: "
+            f"pbx account passwd {state.address}"
+        )
+    events: list[Event] = [AccountCreated(name=name, domain=domain, display_name=display_name)]
+    return events if secrets is None else events + _password_set(secrets)
+
+
+def decide_set_password(state: AccountState, address: str, secrets: Secrets) -> list[Event]:
+    """Replace the digest secrets."""
+    _require_account(state, address)
+    return _password_set(secrets)
+
+
+def decide_set_limits(
+    state: AccountState, address: str, calls_limit: int | None, max_contacts: int | None
+) -> list[Event]:
+    """Change the limits that are given; nothing if that changes nothing."""
+    _require_account(state, address)
+    wanted = AccountLimitsSet(
+        calls_limit=state.calls_limit if calls_limit is None else calls_limit,
+        max_contacts=state.max_contacts if max_contacts is None else max_contacts,
+    )
+    if wanted.calls_limit < UNLIMITED:
+        raise DomainError(f"a limit of {wanted.calls_limit} calls: give 0 or more, or -1 for none")
+    if wanted.max_contacts < 0:
+        raise DomainError(f"a limit of {wanted.max_contacts} contacts: give 0 or more")
+    if (wanted.calls_limit, wanted.max_contacts) == (state.calls_limit, state.max_contacts):
+        return []
+    return [wanted]
+
+
+def decide_delete_account(state: AccountState, address: str) -> list[Event]:
+    """Remove an account; its bindings go with it, calls in progress do not."""
+    _require_account(state, address)
+    return [AccountDeleted(name=state.name, domain=state.domain)]
+
+
+def _require_account(state: AccountState, address: str) -> None:
+    if not state.exists:
+        raise DomainError(f"there is no account {address}; see: pbx account list")
+
+
+def _password_set(secrets: Secrets) -> list[Event]:
+    return [
+        AccountPasswordSet(
+            realm=secrets.realm, ha1_md5=secrets.ha1_md5, ha1_sha256=secrets.ha1_sha256
+        )
+    ]

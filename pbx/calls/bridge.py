@@ -1,0 +1,106 @@
+"""One media session between two legs, and its figures for the call record.
+
+A bridge is one call of the media service: joining other legs (a transfer) makes a new bridge
+with new ports, so that no state of the old parties survives and every media engine that speaks
+the protocol behaves alike (see ``docs/adr``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from media.ng.figures import LegMedia
+from pbx.calls.leg import Leg
+from pbx.calls.ports import MediaReply
+from pbx.domain.calls import MediaAllocated, MediaStats
+
+if TYPE_CHECKING:
+    from pbx.calls.call import Call
+
+Done = Callable[[MediaReply, float], None]
+
+
+class Bridge:
+    """A session of the media service; released exactly once."""
+
+    __slots__ = ("_allocated", "call", "id", "released")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.id = call.next_bridge_id()
+        self.released = False
+        self._allocated = False
+        call.node.bridges[self.id] = self
+
+    def offer(
+        self, offerer: Leg, answerer: Leg | None, body: bytes, now: float, done: Done
+    ) -> None:
+        """Have the offer of `offerer` rewritten for `answerer` (None: not known yet)."""
+        if self.released:
+            return
+        # The service is asked, so it may hold ports from now on even if the reply is lost.
+        self._allocated = True
+        other = answerer.party() if answerer is not None else None
+        self.call.node.media.offer(self.id, offerer.party(), other, body, now, self._guard(done))
+
+    def answer(self, offerer: Leg, answerer: Leg, body: bytes, now: float, done: Done) -> None:
+        """Have the answer of `answerer` rewritten for `offerer`."""
+        if self.released:
+            return
+        self.call.node.media.answer(
+            self.id, offerer.party(), answerer.party(), body, now, self._guard(done)
+        )
+
+    def note_allocated(self, now: float) -> None:
+        """The first offer was accepted: a fact of the call."""
+        call = self.call
+        call.journal.write(
+            MediaAllocated(
+                bridge=self.id,
+                engine=call.node.media.name,
+                elapsed_ms=call.journal.elapsed_ms(now),
+            )
+        )
+
+    def release(self, now: float, done: Callable[[float], None]) -> None:
+        """Free the ports, write the figures, then call `done`; a second release only calls it."""
+        if self.released:
+            done(now)
+            return
+        self.released = True
+        self.call.node.bridges.pop(self.id, None)
+        if not self._allocated:
+            done(now)
+            return
+        call = self.call
+
+        def figures(by_leg: Mapping[str, LegMedia], later: float) -> None:
+            for leg_id, leg in by_leg.items():
+                call.journal.write(
+                    MediaStats(
+                        leg_id=leg_id,
+                        bridge=self.id,
+                        codec=leg.codec,
+                        packets_in=leg.packets_in,
+                        packets_out=leg.packets_out,
+                        bytes_in=leg.bytes_in,
+                        bytes_out=leg.bytes_out,
+                        packets_lost=leg.lost,
+                        packets_dropped=leg.dropped,
+                        jitter_ms=leg.jitter_ms,
+                        mos=leg.mos,
+                    )
+                )
+            done(later)
+
+        call.node.media.delete(self.id, now, figures)
+
+    def _guard(self, done: Done) -> Done:
+        """A reply that comes after the release is nobody's."""
+
+        def checked(reply: MediaReply, now: float) -> None:
+            if not self.released:
+                done(reply, now)
+
+        return checked

@@ -1,0 +1,227 @@
+"""A call: its legs, the pair that talks, its bridge, and how it ends.
+
+A call starts with an initial INVITE that passed authentication (``node.py``), is set up by
+``setup.py``, changed by ``renegotiation.py`` and ``transfer.py``, and ends exactly once in
+:meth:`Call.finish`: every leg gets its BYE, CANCEL or refusal, the bridges are released, their
+figures written, and ``call.ended`` is the last event of the stream.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pbx.calls import renegotiation
+from pbx.calls.bridge import Bridge
+from pbx.calls.cause import (
+    Q850_NORMAL,
+    Q850_TIMER_EXPIRY,
+    End,
+    EndCause,
+    EndedBy,
+    failure,
+)
+from pbx.calls.journal import Journal
+from pbx.calls.leg import Leg, Role
+from pbx.calls.setup import Setup
+from pbx.domain.calls import CallDecided, CallEnded, MediaTimedOut
+
+if TYPE_CHECKING:
+    from pbx.calls.node import SignalNode
+    from pbx.calls.rearrange import Rearrangement
+    from sip.dialog.invite import InviteUsage
+    from sip.events import InviteFailed, UsageEnded
+    from sip.flow import Flow
+    from sip.message import Request
+
+
+class CallState(Enum):
+    """SETUP: nobody answered yet; ANSWERED: a pair talks or a transfer looks for one;
+    RELEASING: all legs are told, media figures are awaited; ENDED: ``call.ended`` is written."""
+
+    SETUP = 1
+    ANSWERED = 2
+    RELEASING = 3
+    ENDED = 4
+
+
+class Call:
+    """See the module. One thread, no I/O; `now` is monotonic seconds."""
+
+    __slots__ = (
+        "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "caller",
+        "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs", "negotiating",
+        "node", "pair", "setup", "started_ns", "state", "transfer",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        node: SignalNode,
+        usage: InviteUsage,
+        account: str,
+        tenant: str,
+        now: float,
+    ) -> None:
+        self.node = node
+        self.started_ns = node.clock.wall_ns()
+        self.id = node.new_id(self.started_ns)
+        self.account = account
+        self.journal = Journal(
+            node.log, self.id, actor=account or "stranger", tenant=tenant, started=now
+        )
+        self._leg_serial = 0
+        self._bridge_serial = 0
+        self.state = CallState.SETUP
+        self.end: End | None = None
+        self.ended_at = 0.0
+        self.answered_at = 0.0
+        self.bridge: Bridge | None = None
+        self.pair: tuple[Leg, Leg] | None = None
+        """The two legs that talk; None during set-up and while a transferee waits."""
+        self.transfer: Rearrangement | None = None
+        self.claimed_by: Rearrangement | None = None
+        """A transfer or takeover of another call is about to take a leg of this one."""
+        self.negotiating: Leg | None = None
+        """The leg whose mid-call offer is on its way; others get 491 meanwhile."""
+        self.counted: list[str] = []
+        """Accounts for which this call counts as a concurrent one."""
+        self.legs: dict[str, Leg] = {}
+        self.caller = Leg(self, usage, Role.CALLER, account)
+        self.legs[self.caller.id] = self.caller
+        self.setup: Setup | None = None
+        node.calls[self.id] = self
+
+    def next_leg_id(self) -> str:
+        """Leg ids are unique over all calls: a transfer moves legs between calls."""
+        self._leg_serial += 1
+        return f"{self.id[-12:]}.{self._leg_serial}"
+
+    def next_bridge_id(self) -> str:
+        """Call-id of the next media session."""
+        self._bridge_serial += 1
+        return f"{self.id}.{self._bridge_serial}"
+
+    def begin(self, request: Request, flow: Flow, now: float) -> None:
+        """Take the initial INVITE on."""
+        self.setup = Setup(self)
+        self.setup.begin(request, flow, now)
+
+    def decided(self, step: str, outcome: str, reason: str, now: float) -> None:
+        """Record a decision with its reason."""
+        self.journal.write(
+            CallDecided(
+                step=step,
+                outcome=outcome,
+                reason=reason,
+                elapsed_ms=self.journal.elapsed_ms(now),
+            )
+        )
+
+    def peer_of(self, leg: Leg) -> Leg | None:
+        """The leg that `leg` talks with."""
+        pair = self.pair
+        if pair is None:
+            return None
+        if pair[0] is leg:
+            return pair[1]
+        return pair[0] if pair[1] is leg else None
+
+    def talking(self, left: Leg, right: Leg, bridge: Bridge) -> None:
+        """`left` and `right` are joined by `bridge` from now on."""
+        self.pair = (left, right)
+        self.bridge = bridge
+
+    # The caller's INVITE.
+
+    def cancelled(self, reason: str, now: float) -> None:
+        """CANCEL of the caller (the engine has answered it)."""
+        end = End(487, EndCause.CANCEL, Q850_NORMAL, EndedBy.CALLER, "caller gave up")
+        self.caller.ended(end, now)
+        self.finish(end, now, reason)
+
+    def caller_failed(self, event: InviteFailed, now: float) -> None:
+        """The caller's own transaction died: its flow, or a provisional it never acknowledged."""
+        end = failure(event.status, EndedBy.SERVER, f"caller lost: {event.cause}")
+        self.caller.ended(end, now)
+        self.finish(end, now)
+
+    # Events of answered legs.
+
+    def on_offer(self, leg: Leg, body: bytes, method: str, now: float) -> None:
+        """Re-INVITE, UPDATE or PRACK with an offer."""
+        renegotiation.offered(self, leg, body, now)
+
+    def on_offer_requested(self, leg: Leg, now: float) -> None:
+        """Re-INVITE without a description."""
+        renegotiation.requested(self, leg, now)
+
+    def on_usage_ended(self, leg: Leg, event: UsageEnded, now: float) -> None:
+        """A confirmed leg is gone: BYE, session timer, lost ACK, dead transport."""
+        if event.by == "remote":
+            reason = event.request.first("Reason") if event.request is not None else None
+            end = End(200, EndCause.NORMAL, Q850_NORMAL, leg.side, "hung up")
+        else:
+            reason = None
+            end = End(200, EndCause.ERROR, Q850_TIMER_EXPIRY, EndedBy.SERVER, f"lost: {event.by}")
+        leg.ended(end, now)
+        if self.state is not CallState.ANSWERED and self.state is not CallState.SETUP:
+            return
+        for transfer in (self.transfer, self.claimed_by):
+            if transfer is not None and transfer.leg_gone(leg, end, now):
+                return
+        if self.pair is None or leg in self.pair:
+            self.finish(end, now, reason or "")
+
+    def on_media_timeout(self, bridge: Bridge, now: float) -> None:
+        """No packet on any stream for the time-out: half-dead calls end here."""
+        if bridge is not self.bridge or self.state is not CallState.ANSWERED:
+            return
+        self.journal.write(MediaTimedOut(bridge=bridge.id, elapsed_ms=self.journal.elapsed_ms(now)))
+        end = End(200, EndCause.MEDIA_TIMEOUT, Q850_TIMER_EXPIRY, EndedBy.SERVER, "media timeout")
+        self.finish(end, now)
+
+    # The end.
+
+    def finish(self, end: End, now: float, reason: str = "") -> None:
+        """End the call: every leg, every timer, every port. Later calls do nothing."""
+        if self.state is CallState.RELEASING or self.state is CallState.ENDED:
+            return
+        self.state = CallState.RELEASING
+        self.end = end
+        self.ended_at = now
+        if self.setup is not None:
+            self.setup.stop(end, now, reason)
+        if self.transfer is not None:
+            self.transfer.call_finished(end, now)
+        if self.claimed_by is not None:
+            self.claimed_by.other_call_finished(self, now)
+        for leg in list(self.legs.values()):
+            if leg.call is self:
+                leg.hang_up(end, now, reason)
+        self.pair = None
+        self.node.limits.release(self.counted)
+        self.counted = []
+        bridge, self.bridge = self.bridge, None
+        if bridge is None:
+            self._close(now)
+        else:
+            bridge.release(now, self._close)
+
+    def _close(self, now: float) -> None:
+        end = self.end
+        assert end is not None
+        self.state = CallState.ENDED
+        answered = self.answered_at > 0
+        ended_ms = self.journal.elapsed_ms(self.ended_at)
+        self.journal.write(
+            CallEnded(
+                status=end.status,
+                cause=end.cause.value,
+                q850=end.q850,
+                ended_by=end.by.value,
+                reason=end.reason,
+                elapsed_ms=ended_ms,
+                talk_ms=int((self.ended_at - self.answered_at) * 1000 + 0.5) if answered else 0,
+            )
+        )
+        self.node.call_closed(self)

@@ -1,0 +1,260 @@
+"""Trying contacts: the B legs of a call setup or of a transfer (RFC 3261 §16.6, §16.7).
+
+A :class:`Dial` forks to all contacts of one q value at once and goes on to the next lower q
+when all have failed. The first 2xx wins; the others are cancelled with the Reason that keeps
+phones from logging a missed call (RFC 3326). Redirects are followed through the router of the
+node. It knows nothing of the caller: its :class:`DialListener` does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from pbx.calls import cause
+from pbx.calls.cause import End, EndCause, EndedBy
+from pbx.calls.leg import CANCELLED_ELSEWHERE, Leg, Role
+from pbx.domain.calls import CallDecided, LegCreated
+
+if TYPE_CHECKING:
+    from pbx.calls.call import Call
+    from pbx.calls.timers import Timer
+    from sip.events import InviteAnswered, InviteFailed, InviteProgress
+    from sip.flow import Target
+    from sip.message import Response
+
+
+class Contact(NamedTuple):
+    """One address to try."""
+
+    uri: str
+    account: str = ""
+    target: Target | None = None
+    """Where to send when that is not what `uri` resolves to (flow of a registration)."""
+    path: tuple[str, ...] = ()
+    q: float = 1.0
+    redirector: str = ""
+
+
+class Failure(NamedTuple):
+    """The outcome of a dial that nobody answered."""
+
+    status: int
+    """Best status of all branches, already fit for the caller."""
+    cause: EndCause
+    by: EndedBy
+    response: Response | None
+    reason: str = ""
+
+
+class DialListener(Protocol):
+    """What the user of a dial gets; after `dial_answered` or `dial_failed` nothing more."""
+
+    def dial_progress(self, leg: Leg, event: InviteProgress, now: float) -> None: ...
+
+    def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None: ...
+
+    def dial_failed(self, failure: Failure, now: float) -> None: ...
+
+
+class Dial:
+    """One round of ringing; see the module."""
+
+    __slots__ = (
+        "_best", "_body", "_call", "_headers", "_listener", "_parent", "_redirects", "_timer",
+        "_waiting", "active", "branches", "from_", "legs", "max_forwards", "reliable", "role",
+        "to",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        call: Call,
+        listener: DialListener,
+        *,
+        parent: Leg,
+        role: Role,
+        from_: str,
+        to: str,
+        headers: tuple[tuple[str, str], ...],
+        max_forwards: int,
+    ) -> None:
+        self._call = call
+        self._listener = listener
+        self._parent = parent
+        self.role = role
+        self.from_ = from_
+        self.to = to
+        self._headers = headers
+        self.max_forwards = max_forwards
+        self.reliable = True
+        self._body = b""
+        self._waiting: list[Contact] = []
+        self._best: list[tuple[int, Response | None]] = []
+        self._redirects = 0
+        self._timer: Timer | None = None
+        self.legs: list[Leg] = []
+        """Legs still being tried."""
+        self.branches = 0
+        self.active = False
+
+    def start(self, contacts: list[Contact], body: bytes, ring_s: float, now: float) -> None:
+        """Try `contacts` with the offer `body` (empty: late offer) for at most `ring_s`."""
+        self.active = True
+        self._body = body
+        # A reliable provisional could carry an offer that waits for an answer which the caller
+        # can give only in its ACK: with a late offer no 100rel is announced.
+        self.reliable = bool(body)
+        self._waiting = sorted(contacts, key=lambda contact: -contact.q)
+        self._timer = self._call.node.timers.call_at(now + ring_s, self._rang_out)
+        self._next_group(now)
+
+    def stop(self, end: End, now: float, reason: str = "") -> None:
+        """Cancel what rings; the listener hears nothing more."""
+        if not self.active:
+            return
+        self._finish()
+        for leg in self.legs:
+            leg.hang_up(end, now, reason)
+        self.legs.clear()
+
+    def _finish(self) -> None:
+        self.active = False
+        self._waiting.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _next_group(self, now: float) -> None:
+        waiting = self._waiting
+        while waiting and not self.legs:
+            q = waiting[0].q
+            while waiting and waiting[0].q == q:
+                self._try(waiting.pop(0), now)
+        if not self.legs:
+            self._give_up(now)
+
+    def _try(self, contact: Contact, now: float) -> None:
+        call = self._call
+        if self.branches >= call.node.config.max_branches:
+            return
+        self.branches += 1
+        usage = call.node.engine.invite(
+            contact.uri,
+            to=self.to,
+            from_=self.from_,
+            now=now,
+            headers=self._headers,
+            body=self._body,
+            target=contact.target,
+            route=contact.path,
+            reliable="supported" if self.reliable else "off",
+            max_forwards=self.max_forwards,
+        )
+        leg = Leg(call, usage, self.role, contact.account)
+        leg.target_uri = contact.uri
+        leg.dial = self
+        self.legs.append(leg)
+        call.legs[leg.id] = leg
+        target = contact.target
+        call.journal.write(
+            LegCreated(
+                leg_id=leg.id,
+                parent_leg_id=self._parent.id,
+                role=self.role.value,
+                sip_call_id=usage.call_id,
+                target_uri=contact.uri,
+                account=contact.account,
+                destination=(
+                    f"{target.host}:{target.port}/{target.transport}" if target is not None else ""
+                ),
+                redirector=contact.redirector,
+                elapsed_ms=call.journal.elapsed_ms(now),
+            )
+        )
+
+    def on_progress(self, leg: Leg, event: InviteProgress, now: float) -> None:
+        """101–199 of a branch."""
+        if not self.active:
+            return
+        leg.ringing(event.response.status, bool(event.body), event.reliable, now)
+        self._listener.dial_progress(leg, event, now)
+
+    def on_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None:
+        """2xx: the first one wins, a later one is hung up at once (RFC 3261 §13.2.2.4)."""
+        leg.dial = None
+        leg.answered(now)
+        if leg in self.legs:
+            self.legs.remove(leg)
+        if not self.active:
+            if event.answer_needed:
+                leg.usage.ack(b"", now=now)
+            leg.hang_up(CANCELLED_ELSEWHERE, now, cause.COMPLETED_ELSEWHERE)
+            return
+        losers, self.legs = self.legs, []
+        self._finish()
+        for loser in losers:
+            loser.hang_up(CANCELLED_ELSEWHERE, now, cause.COMPLETED_ELSEWHERE)
+        self._listener.dial_answered(leg, event, now)
+
+    def on_failed(self, leg: Leg, event: InviteFailed, now: float) -> None:
+        """A final failure, time-out or transport error of a branch."""
+        leg.dial = None
+        status = event.status
+        by = EndedBy.CALLEE if event.cause == "response" else EndedBy.SERVER
+        reason = event.response.reason if event.response is not None else event.cause
+        leg.ended(cause.failure(status, by, reason), now)
+        if leg in self.legs:
+            self.legs.remove(leg)
+        if not self.active:
+            return
+        if 300 <= status < 400 and event.response is not None:
+            self._redirected(leg, event.response, now)
+        else:
+            self._best.append((status, event.response))
+        if status >= 600:
+            # RFC 3261 §16.7 step 5: nobody else of this callee shall ring any more.
+            losers, self.legs = self.legs, []
+            self._waiting.clear()
+            for loser in losers:
+                loser.hang_up(cause.failure(487, EndedBy.CALLEE, reason), now)
+        if not self.legs:
+            self._next_group(now)
+
+    def _redirected(self, leg: Leg, response: Response, now: float) -> None:
+        """Follow a 3xx in the name of the account that sent it (its rights, its limits)."""
+        call = self._call
+        self._redirects += 1
+        if self._redirects > call.node.config.max_redirects or not leg.account:
+            self._best.append((response.status, response))
+            return
+        for name_addr in response.contacts:
+            contacts = call.node.router.redirect_targets(name_addr.uri_text, leg.account)
+            call.journal.write(
+                CallDecided(
+                    step="redirect",
+                    outcome=name_addr.uri_text,
+                    reason=f"{leg.account} answered {response.status}; {len(contacts)} contacts",
+                    elapsed_ms=call.journal.elapsed_ms(now),
+                )
+            )
+            for contact in contacts:
+                self._try(contact._replace(redirector=leg.account), now)
+
+    def _rang_out(self, now: float) -> None:
+        self._timer = None
+        end = End(480, EndCause.NO_ANSWER, cause.Q850_NO_ANSWER, EndedBy.SERVER, "nobody answered")
+        losers, self.legs = self.legs, []
+        self._waiting.clear()
+        for loser in losers:
+            loser.hang_up(end, now)
+        self._finish()
+        failure = Failure(480, EndCause.NO_ANSWER, EndedBy.SERVER, None, "nobody answered")
+        self._listener.dial_failed(failure, now)
+
+    def _give_up(self, now: float) -> None:
+        self._finish()
+        best = cause.best_status(status for status, _ in self._best)
+        response = next((found for status, found in self._best if status == best), None)
+        by = EndedBy.CALLEE if response is not None else EndedBy.SERVER
+        reason = response.reason if response is not None else "no contact could be reached"
+        failure = Failure(cause.passed_status(best), cause.cause_of(best), by, response, reason)
+        self._listener.dial_failed(failure, now)

@@ -1,0 +1,188 @@
+"""One leg: a dialog (the INVITE usage of ``sip``) plus its side of a media session.
+
+A leg leaks only what its events carry: the other leg never sees its headers. It belongs to one
+call at a time (an attended transfer moves it) and writes its own part of the call's journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from pbx.calls import cause
+from pbx.calls.cause import End, EndCause, EndedBy
+from pbx.calls.ports import MediaParty
+from pbx.domain.calls import LegAnswered, LegEnded, LegHeld, LegResumed, LegRinging
+
+if TYPE_CHECKING:
+    from pbx.calls.call import Call
+    from pbx.calls.dial import Dial
+    from sip.dialog.invite import InviteUsage
+
+
+class Role(Enum):
+    """Place of a leg in its call."""
+
+    CALLER = "A"
+    CALLEE = "B"
+    TRANSFER = "X"
+
+
+class LegState(Enum):
+    """INVITED: our INVITE is out, or the caller's is in; ANSWERED: 2xx; ENDED: nothing left."""
+
+    INVITED = 1
+    ANSWERED = 2
+    ENDED = 3
+
+
+OfferDone = Callable[[int, bytes, float], None]
+
+
+class Leg:
+    """See the module; `usage.user` points back here."""
+
+    __slots__ = (
+        "account", "agreed_body", "answered_at", "call", "dial", "early_media", "held", "id",
+        "offer_done", "role", "seen_statuses", "state", "target_uri", "usage",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, usage: InviteUsage, role: Role, account: str) -> None:
+        self.call = call
+        self.id = call.next_leg_id()
+        self.usage = usage
+        self.role = role
+        self.account = account
+        self.target_uri = ""
+        self.dial: Dial | None = None
+        """The dial that tries this leg, until its final response."""
+        self.state = LegState.INVITED
+        self.answered_at = 0.0
+        self.agreed_body = b""
+        """The party's last description that the other side accepted (its offer or answer)."""
+        self.held = False
+        self.early_media = False
+        self.seen_statuses: set[int] | None = None
+        self.offer_done: OfferDone | None = None
+        usage.user = self
+
+    @property
+    def alive(self) -> bool:
+        """Not ended."""
+        return self.state is not LegState.ENDED
+
+    def party(self) -> MediaParty:
+        """This leg for the media service."""
+        flow = self.usage.flow
+        if flow is None:
+            return MediaParty(self.id, "", "")
+        local = flow.local[0]
+        if local in ("0.0.0.0", "::"):
+            local = ""
+        return MediaParty(self.id, flow.remote[0], local)
+
+    def send_offer(self, body: bytes, now: float, done: OfferDone) -> None:
+        """Offer `body` in a re-INVITE or UPDATE; `done(status, answer, now)` comes once."""
+        if self.state is not LegState.ANSWERED or self.offer_done is not None:
+            done(491 if self.alive else 481, b"", now)
+            return
+        self.offer_done = done
+        self.usage.offer(body, now=now)
+
+    def offer_ended(self, status: int, body: bytes, now: float) -> None:
+        """The engine reports the end of :meth:`send_offer`."""
+        done, self.offer_done = self.offer_done, None
+        if done is not None:
+            done(status, body, now)
+
+    def ringing(self, status: int, early_media: bool, reliable: bool, now: float) -> None:
+        """A provisional crossed this leg: the first of its status is a fact."""
+        self.early_media = self.early_media or early_media
+        if self.seen_statuses is None:
+            self.seen_statuses = set()
+        elif status in self.seen_statuses:
+            return
+        self.seen_statuses.add(status)
+        journal = self.call.journal
+        journal.write(
+            LegRinging(
+                leg_id=self.id,
+                status=status,
+                early_media=early_media,
+                reliable=reliable,
+                elapsed_ms=journal.elapsed_ms(now),
+            )
+        )
+
+    def answered(self, now: float) -> None:
+        """The 2xx of this leg's INVITE was sent or received."""
+        self.state = LegState.ANSWERED
+        self.answered_at = now
+        journal = self.call.journal
+        journal.write(LegAnswered(leg_id=self.id, elapsed_ms=journal.elapsed_ms(now)))
+
+    def note_direction(self, wanted: str, now: float) -> None:
+        """The party's last accepted offer wants this media direction: hold or resume."""
+        held = wanted in ("sendonly", "inactive")
+        if held == self.held:
+            return
+        self.held = held
+        journal = self.call.journal
+        elapsed_ms = journal.elapsed_ms(now)
+        if held:
+            journal.write(LegHeld(leg_id=self.id, direction=wanted, elapsed_ms=elapsed_ms))
+        else:
+            journal.write(LegResumed(leg_id=self.id, elapsed_ms=elapsed_ms))
+
+    def ended(self, end: End, now: float) -> None:
+        """The leg is over: writes its last event, once."""
+        if self.state is LegState.ENDED:
+            return
+        talk_ms = 0
+        if self.state is LegState.ANSWERED:
+            talk_ms = int((now - self.answered_at) * 1000 + 0.5)
+        self.state = LegState.ENDED
+        journal = self.call.journal
+        journal.write(
+            LegEnded(
+                leg_id=self.id,
+                status=end.status,
+                cause=end.cause.value,
+                q850=end.q850,
+                ended_by=end.by.value,
+                reason=end.reason,
+                elapsed_ms=journal.elapsed_ms(now),
+                talk_ms=talk_ms,
+            )
+        )
+        self.offer_ended(481, b"", now)
+
+    def hang_up(self, end: End, now: float, reason: str = "") -> None:
+        """End the leg from our side in the way its state allows (BYE, CANCEL or a refusal).
+
+        `reason` is the value of the Reason field; made from `end` when empty.
+        """
+        if self.state is LegState.ENDED:
+            return
+        usage = self.usage
+        headers = (("Reason", reason or cause.reason_field(end)),)
+        answered = self.state is LegState.ANSWERED
+        self.ended(end, now)
+        if answered:
+            usage.bye(headers, now=now)
+        elif self.role is Role.CALLER:
+            status = end.status if end.status >= 300 else 480
+            usage.reject(status, None, headers, now=now)
+        else:
+            usage.cancel(headers, now=now)
+
+    @property
+    def side(self) -> EndedBy:
+        """Who ends the call when this party hangs up."""
+        return EndedBy.CALLER if self.role is Role.CALLER else EndedBy.CALLEE
+
+
+CANCELLED_ELSEWHERE = End(
+    487, EndCause.NORMAL, cause.Q850_NORMAL, EndedBy.SERVER, "answered elsewhere"
+)

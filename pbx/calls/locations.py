@@ -1,0 +1,238 @@
+"""The location service: which contacts an account can be reached at, in memory.
+
+State of the ``binding/<name@domain>`` streams, folded at start (from the read model's table and
+the log's tail) and kept true by ``registration.py``; asked by the router. One timer for the
+earliest expiry. A contact that came over a connection is reached over that connection; after a
+restart only its address is left.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from pbx.calls.dial import Contact
+from pbx.calls.timers import Timer
+from pbx.domain.accounts import AccountDeleted
+from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
+from pbx.eventlog import Meta
+from pbx.kernel.events import Event
+from sip.flow import Target
+from sip.registrar import Binding, Removal
+
+if TYPE_CHECKING:
+    from pbx.calls.node import SignalNode
+
+_NS: Final = 1_000_000_000
+#: Expired bindings are swept at most this often.
+_SWEEP_S: Final = 1.0
+
+
+class Location:
+    """Bindings of one address of record and the version of its stream."""
+
+    __slots__ = ("bindings", "version")
+
+    def __init__(self) -> None:
+        self.bindings: tuple[Binding, ...] = ()
+        self.version = 0
+
+
+def stream_of(address: str) -> str:
+    """Stream of an address of record."""
+    return f"binding/{address}"
+
+
+class Locations:
+    """See the module."""
+
+    def __init__(self, node: SignalNode) -> None:
+        self._node = node
+        self._table: dict[str, Location] = {}
+        self._expiries: list[tuple[int, str]] = []
+        self._timer: Timer | None = None
+        self.count = 0
+        """Live bindings."""
+
+    def at(self, address: str) -> Location | None:
+        """The location of ``name@domain``, if it ever registered."""
+        return self._table.get(address)
+
+    def contacts(self, address: str) -> list[Contact]:
+        """What to try for a call, as the registrar knows it."""
+        location = self._table.get(address)
+        if location is None:
+            return []
+        now_ns = self._node.clock.wall_ns()
+        return [
+            Contact(binding.contact, address, target_of(binding), binding.path, binding.q)
+            for binding in location.bindings
+            if binding.expires_ns > now_ns
+        ]
+
+    def registered_from(self, address: str, host: str) -> bool:
+        """Whether the account holds a binding that came from `host`."""
+        location = self._table.get(address)
+        if location is None:
+            return False
+        return any(binding.flow.remote[0] == host for binding in location.bindings)
+
+    def statistics(self) -> dict[str, int]:
+        """Table sizes."""
+        return {"locations": len(self._table), "bindings": self.count}
+
+    # Changes.
+
+    def fold(self, stream: str, version: int, event: Event) -> None:
+        """Apply a stored event (start-up; later versions only)."""
+        address = stream.removeprefix("binding/")
+        location = self._table.setdefault(address, Location())
+        if version <= location.version:
+            return
+        location.version = version
+        bindings = location.bindings
+        match event:
+            case BindingAdded():
+                added = Binding(
+                    contact_id=event.contact_id,
+                    contact=event.contact,
+                    expires_ns=event.expires_ns,
+                    sip_call_id=event.sip_call_id,
+                    cseq=event.cseq,
+                    q=event.q,
+                    instance=event.instance,
+                    reg_id=event.reg_id,
+                    path=event.path,
+                    user_agent=event.user_agent,
+                    transport=event.transport,
+                    local=event.local,
+                    remote=event.remote,
+                    nat=event.nat,
+                    contact_params=event.contact_params,
+                    methods=event.methods,
+                    since_ns=event.since_ns,
+                )
+                bindings = (*_without(bindings, event.contact_id), added)
+            case BindingRefreshed():
+                bindings = tuple(
+                    replace(
+                        binding,
+                        expires_ns=event.expires_ns,
+                        sip_call_id=event.sip_call_id,
+                        cseq=event.cseq,
+                        remote=event.remote,
+                        local=event.local,
+                        transport=event.transport,
+                        nat=event.nat,
+                    )
+                    if binding.contact_id == event.contact_id
+                    else binding
+                    for binding in bindings
+                )
+            case BindingRemoved():
+                bindings = _without(bindings, event.contact_id)
+            case _:
+                return
+        self.set(address, location, bindings)
+
+    def set(self, address: str, location: Location, bindings: tuple[Binding, ...]) -> None:
+        """Replace the bindings of an address; the log has (or will have) taken the change."""
+        self.count += len(bindings) - len(location.bindings)
+        location.bindings = bindings
+        for binding in bindings:
+            heapq.heappush(self._expiries, (binding.expires_ns, address))
+
+    def location(self, address: str) -> Location:
+        """The location of an address, made if need be."""
+        found = self._table.get(address)
+        if found is None:
+            found = self._table[address] = Location()
+        return found
+
+    def arm(self, now: float) -> None:
+        """Arm the timer for the earliest expiry."""
+        if not self._expiries or self._timer is not None:
+            return
+        wait_s = max(_SWEEP_S, (self._expiries[0][0] - self._node.clock.wall_ns()) / _NS)
+        self._timer = self._node.timers.call_at(now + wait_s, self._sweep)
+
+    def _sweep(self, now: float) -> None:
+        self._timer = None
+        now_ns = self._node.clock.wall_ns()
+        expiries = self._expiries
+        while expiries and expiries[0][0] <= now_ns:
+            address = heapq.heappop(expiries)[1]
+            location = self._table.get(address)
+            if location is None:
+                continue
+            gone = [binding for binding in location.bindings if binding.expires_ns <= now_ns]
+            if gone:
+                self.remove(address, location, [Removal(binding, "expired") for binding in gone])
+        if len(expiries) > 4 * self.count + 1024:
+            # A refresh leaves its old entry behind: rebuild before they outnumber the bindings.
+            self._expiries = [
+                (binding.expires_ns, address)
+                for address, location in self._table.items()
+                for binding in location.bindings
+            ]
+            heapq.heapify(self._expiries)
+        self.arm(now)
+
+    def remove(self, address: str, location: Location, removals: Iterable[Removal]) -> None:
+        """Bindings that end without a REGISTER: expired, account deleted."""
+        events = [
+            BindingRemoved(
+                contact_id=removal.binding.contact_id,
+                contact=removal.binding.contact,
+                reason=removal.reason,
+            )
+            for removal in removals
+        ]
+        if not events:
+            return
+        gone = {event.contact_id for event in events}
+        kept = tuple(b for b in location.bindings if b.contact_id not in gone)
+        expected = location.version
+        self.set(address, location, kept)
+        location.version += len(events)
+        self._node.log.decide(
+            stream_of(address), expected, events, self.meta(address, "registrar"), _no_matter
+        )
+
+    def account_changed(self, stream: str, event: Event) -> None:
+        """An account was deleted: its bindings go with it."""
+        if isinstance(event, AccountDeleted):
+            address = stream.removeprefix("account/")
+            location = self._table.get(address)
+            if location is not None:
+                self.remove(address, location, [Removal(b, "admin") for b in location.bindings])
+
+    def meta(self, address: str, actor: str) -> Meta:
+        """Envelope of binding events."""
+        return Meta(actor=actor, tenant=address.partition("@")[2])
+
+
+def target_of(binding: Binding) -> Target | None:
+    """Where to send for this binding if its Contact alone does not say.
+
+    Behind NAT and on connections the flow of the REGISTER is the way (RFC 5626 §5.3); with a
+    Path the first proxy is.
+    """
+    if binding.path:
+        return None
+    if not binding.nat and binding.transport == "udp":
+        return None
+    flow = binding.flow
+    live = flow if binding.transport == "udp" or binding.flow_id else None
+    return Target(binding.transport, flow.remote[0], flow.remote[1], live)
+
+
+def _without(bindings: tuple[Binding, ...], contact_id: str) -> tuple[Binding, ...]:
+    return tuple(binding for binding in bindings if binding.contact_id != contact_id)
+
+
+def _no_matter(outcome: int | Exception) -> None:
+    """An expiry that cannot be appended now is found again at the next start: the stored
+    expiry time says it all."""

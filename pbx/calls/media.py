@@ -1,0 +1,215 @@
+"""The media service behind its NG protocol, and what to do without one.
+
+:class:`NgMedia` turns offers, answers and releases of bridges into NG requests; it is sans-I/O:
+the shell hands datagrams in with :meth:`NgMedia.receive` and gets them out through `send`.
+:class:`NoMedia` leaves descriptions as they are (``media.engine = "off"``): phones then talk
+directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from media.errors import NgBusy
+from media.ng import messages
+from media.ng.client import NgClient, NgReply
+from media.ng.figures import LegMedia, leg_media
+from pbx.calls.ports import MediaParty, MediaReply
+
+#: Distance of pings; three lost ones mark the service as away and new calls get 503.
+PING_S: Final = 2.0
+_AWAY_AFTER: Final = 3
+
+
+class NgMedia:
+    """Implements ``MediaPort`` over one NG client."""
+
+    def __init__(
+        self,
+        name: str,
+        prefix: str,
+        send: Callable[[bytes], None],
+        *,
+        node: str = "",
+        epoch: str = "",
+        on_timeout: Callable[[str, float], None] | None = None,
+    ) -> None:
+        """`name` appears in the log; `prefix` makes cookies unique; `send` sends a datagram.
+
+        `node` and `epoch` announce us to our own service, which then reports media time-outs
+        and drops calls of an earlier run. `on_timeout(session, now)` gets those reports.
+        """
+        self.name = name
+        self._send = send
+        self._node = node
+        self._epoch = epoch
+        self._on_timeout = on_timeout
+        self._client = NgClient(prefix, on_event=self._event)
+        self._now = 0.0
+        self._missed = 0
+        self._ping_due: float | None = None
+
+    # The shell's side.
+
+    def start(self, now: float) -> None:
+        """Say hello and begin to ping."""
+        self._ping_due = now
+        self.handle_timers(now)
+
+    @property
+    def available(self) -> bool:
+        """Whether the service answered lately."""
+        return self._missed < _AWAY_AFTER
+
+    def receive(self, datagram: bytes, now: float) -> None:
+        """A datagram of the service."""
+        self._now = now
+        self._client.receive(datagram)
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timers` is due."""
+        due = self._client.next_timer()
+        if self._ping_due is None:
+            return due
+        return self._ping_due if due is None or self._ping_due < due else due
+
+    def handle_timers(self, now: float) -> None:
+        """Repeat and give up requests; ping."""
+        self._now = now
+        for datagram in self._client.handle_timers(now):
+            self._send(datagram)
+        if self._ping_due is not None and self._ping_due <= now:
+            self._ping_due = now + PING_S
+            # hello doubles as ping: after a restart of the service it subscribes us again.
+            hello = messages.hello(self._node, self._epoch) if self._node else messages.ping()
+            self._request(hello, now, self._ponged)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of the client."""
+        return self._client.statistics()
+
+    def _ponged(self, reply: NgReply, now: float) -> None:
+        if reply.is_local:
+            self._missed += 1
+            return
+        self._missed = 0
+        if messages.is_unknown_command(reply.data):
+            self._node = ""  # a foreign engine: it knows only ping
+
+    def _event(self, event: dict[str, Any]) -> None:
+        if event.get("event") == "media-timeout" and self._on_timeout is not None:
+            self._on_timeout(str(event.get("call-id", "")), self._now)
+
+    def _request(
+        self, message: dict[str, Any], now: float, done: Callable[[NgReply, float], None]
+    ) -> None:
+        try:
+            datagram = self._client.request(message, now, lambda reply: done(reply, self._now))
+        except NgBusy as busy:
+            done(NgReply({}, str(busy)), now)
+            return
+        self._send(datagram)
+
+    # MediaPort.
+
+    def offer(
+        self,
+        session: str,
+        offerer: MediaParty,
+        answerer: MediaParty | None,
+        sdp: bytes,
+        now: float,
+        done: Callable[[MediaReply, float], None],
+    ) -> None:
+        message = messages.offer(
+            session,
+            offerer.tag,
+            sdp,
+            to_tag=answerer.tag if answerer is not None else "",
+            received_from=offerer.source,
+            rtcp_mux=("demux",),
+            origin_key=answerer.tag if answerer is not None else "",
+        )
+        self._request(message, now, lambda reply, later: done(_reply(reply), later))
+
+    def answer(
+        self,
+        session: str,
+        offerer: MediaParty,
+        answerer: MediaParty,
+        sdp: bytes,
+        now: float,
+        done: Callable[[MediaReply, float], None],
+    ) -> None:
+        message = messages.answer(
+            session,
+            offerer.tag,
+            answerer.tag,
+            sdp,
+            received_from=answerer.source,
+            origin_key=offerer.tag,
+        )
+        self._request(message, now, lambda reply, later: done(_reply(reply), later))
+
+    def delete(
+        self,
+        session: str,
+        now: float,
+        done: Callable[[Mapping[str, LegMedia], float], None],
+    ) -> None:
+        def deleted(reply: NgReply, later: float) -> None:
+            done(_figures(reply), later)
+
+        self._request(messages.delete(session), now, deleted)
+
+
+def _reply(reply: NgReply) -> MediaReply:
+    return MediaReply(reply.sdp, reply.error)
+
+
+def _figures(reply: NgReply) -> Mapping[str, LegMedia]:
+    tags = reply.data.get("tags")
+    if not isinstance(tags, dict):
+        return {}
+    return {tag: leg_media(reply.data, tag) for tag in tags}
+
+
+class NoMedia:
+    """``media.engine = "off"``: descriptions pass untouched, nothing is relayed or counted.
+
+    The one ``MediaPort`` that replies before it returns.
+    """
+
+    name = "off"
+    available = True
+
+    def offer(
+        self,
+        session: str,
+        offerer: MediaParty,
+        answerer: MediaParty | None,
+        sdp: bytes,
+        now: float,
+        done: Callable[[MediaReply, float], None],
+    ) -> None:
+        done(MediaReply(sdp), now)
+
+    def answer(
+        self,
+        session: str,
+        offerer: MediaParty,
+        answerer: MediaParty,
+        sdp: bytes,
+        now: float,
+        done: Callable[[MediaReply, float], None],
+    ) -> None:
+        done(MediaReply(sdp), now)
+
+    def delete(
+        self,
+        session: str,
+        now: float,
+        done: Callable[[Mapping[str, LegMedia], float], None],
+    ) -> None:
+        done({}, now)

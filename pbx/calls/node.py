@@ -1,0 +1,372 @@
+"""The signalling side of one node: what the SIP engine's events mean here.
+
+Sans-I/O: the shell (``pbx.signal``) or the simulator feeds engine events, media datagrams, log
+completions and time; everything that goes out leaves through the engine, the media port and the
+log port. One thread.
+
+The request pipeline for an INVITE: source policy → overload → authentication → Replaces →
+:class:`~pbx.calls.call.Call`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pbx.calls import refer
+from pbx.calls.auth import Authenticator
+from pbx.calls.bridge import Bridge
+from pbx.calls.call import Call
+from pbx.calls.cause import Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
+from pbx.calls.config import CallConfig
+from pbx.calls.directory import Directory
+from pbx.calls.guard import Guard
+from pbx.calls.leg import Leg
+from pbx.calls.limits import CallLimits
+from pbx.calls.locations import Locations
+from pbx.calls.ports import LogPort, MediaPort, Rng
+from pbx.calls.registration import Registration
+from pbx.calls.requests import Requests
+from pbx.calls.routing import Router
+from pbx.calls.timers import Timers
+from pbx.domain.messages import MessageRelayed
+from pbx.domain.nodes import NodeAlive, NodeStarted, NodeStopped
+from pbx.eventlog import ANY_VERSION, Meta, Record
+from pbx.kernel.clock import Clock
+from pbx.kernel.events import Event as LogEvent
+from pbx.kernel.ids import uuid7
+from sip import events as sip_events
+from sip.engine import SipEngine
+from sip.errors import RemoteProtocolError
+from sip.headers import parse_replaces
+
+#: The server's own end of calls when it stops in order.
+STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
+
+
+class SignalNode:
+    """See the module."""
+
+    def __init__(
+        self,
+        engine: SipEngine,
+        media: MediaPort,
+        log: LogPort,
+        clock: Clock,
+        rng: Rng,
+        config: CallConfig,
+        *,
+        directory: Directory | None = None,
+        nonce_secret: bytes = b"",
+    ) -> None:
+        self.engine = engine
+        self.media = media
+        self.log = log
+        self.clock = clock
+        self.rng = rng
+        self.config = config
+        self.timers = Timers()
+        self.directory = directory if directory is not None else Directory()
+        self.locations = Locations(self)
+        self.router = Router(self.directory, self.locations)
+        self.limits = CallLimits(self.directory)
+        self.guard = Guard(config)
+        self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
+        self.registration = Registration(self)
+        self.requests = Requests(self)
+        self.calls: dict[str, Call] = {}
+        self.bridges: dict[str, Bridge] = {}
+        self.stopping = False
+        self.calls_total = 0
+        self.refused_total = 0
+        self._on_stopped: Callable[[], None] | None = None
+        self._heartbeat_running = False
+        self._setup_tokens = 0.0
+        self._setup_at = 0.0
+        self._meta = Meta(actor=f"node:{config.node}")
+
+    # Life.
+
+    def start(self, version: str, pid: int, listeners: tuple[str, ...], now: float) -> None:
+        """Write ``node.started``; events may come from now on."""
+        self.note(NodeStarted(version=version, pid=pid, listeners=listeners))
+        self.locations.arm(now)
+
+    def stop(self, now: float, stopped: Callable[[], None]) -> None:
+        """Refuse new work, end every call, then call `stopped`."""
+        self.stopping = True
+        self._on_stopped = stopped
+        for call in list(self.calls.values()):
+            call.finish(STOPPED, now)
+        self._maybe_stopped()
+
+    def _maybe_stopped(self) -> None:
+        stopped = self._on_stopped
+        if stopped is not None and not self.calls:
+            self._on_stopped = None
+            self.note(NodeStopped(reason="stopped in order"))
+            stopped()
+
+    def next_timer(self) -> float | None:
+        """When :meth:`handle_timers` is due."""
+        return self.timers.next_due()
+
+    def handle_timers(self, now: float) -> None:
+        """Fire what is due."""
+        self.timers.run(now)
+
+    def apply(self, record: Record) -> None:
+        """Fold a record of the log that somebody else wrote (accounts, domains)."""
+        if record.stream.startswith(("account/", "domain/")):
+            self.directory.apply(record.stream, record.event)
+            self.locations.account_changed(record.stream, record.event)
+
+    def note(self, event: LogEvent) -> None:
+        """Append a fact about this node."""
+        self.log.observe(f"node/{self.config.node}", ANY_VERSION, event, self._meta)
+
+    def note_message(self, event: MessageRelayed) -> None:
+        """Append the fact that an instant message was relayed."""
+        message_id = self.new_id(self.clock.wall_ns())
+        meta = Meta(actor=event.account or "stranger", correlation=message_id)
+        self.log.observe(f"message/{message_id}", 1, event, meta)
+
+    def now(self) -> float:
+        """Monotonic time, for callbacks that bring none."""
+        return self.clock.monotonic()
+
+    def new_id(self, wall_ns: int) -> str:
+        """A UUID version 7."""
+        return uuid7(wall_ns, self.rng)
+
+    def statistics(self) -> dict[str, int]:
+        """Table sizes; those of calls are 0 when nothing is up."""
+        return {
+            "calls": len(self.calls),
+            "bridges": len(self.bridges),
+            "calls_total": self.calls_total,
+            "refused_total": self.refused_total,
+            "call_timers": len(self.timers),
+            **self.limits.statistics(),
+            **self.locations.statistics(),
+            **self.guard.statistics(),
+        }
+
+    # Events.
+
+    def on_events(self, events: list[sip_events.Event], now: float) -> None:
+        """Everything the engine reports, in order."""
+        for event in events:
+            _HANDLERS[type(event)](self, event, now)
+
+    def on_media_timeout(self, session: str, now: float) -> None:
+        """The media service gave a session up."""
+        bridge = self.bridges.get(session)
+        if bridge is not None:
+            bridge.call.on_media_timeout(bridge, now)
+
+    def _invite(self, event: sip_events.InviteReceived, now: float) -> None:
+        usage, request, flow = event.usage, event.request, event.flow
+        authenticator = self.authenticator
+        trusted = authenticator.trusts(flow)
+        if not trusted and not self.guard.admits(flow.remote[0], request.first("User-Agent"), now):
+            usage.drop(now=now)
+            return
+        refusal = self._overloaded(now)
+        if refusal:
+            self.refused_total += 1
+            usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now)
+            return
+        if request.body and request.content_type != "application/sdp":
+            usage.reject(415, None, (("Accept", "application/sdp"),), now=now)
+            return
+        identity = authenticator.inviter(usage, request, flow, now)
+        if identity is None:
+            return
+        replaces_text = request.first("Replaces")
+        replaces = None
+        if replaces_text is not None:
+            try:
+                replaces = parse_replaces(replaces_text)
+            except RemoteProtocolError:
+                usage.reject(400, "Bad Replaces", now=now)
+                return
+        self.calls_total += 1
+        call = Call(self, usage, identity.account, identity.tenant, now)
+        if replaces is None:
+            call.begin(request, flow, now)
+        else:
+            refer.replacing_invite(call, replaces, request, flow, now)
+
+    def _overloaded(self, now: float) -> str:
+        """Why no new call is taken; empty if it is."""
+        config = self.config
+        if self.stopping:
+            return "the server stops"
+        if len(self.calls) >= config.calls_total:
+            return f"{config.calls_total} calls are up"
+        if not self.log.healthy:
+            return "the event log takes no appends"
+        if not self.media.available:
+            return "the media service does not answer"
+        rate = config.setups_per_s
+        if rate > 0:
+            tokens = min(rate, self._setup_tokens + (now - self._setup_at) * rate)
+            self._setup_at = now
+            if tokens < 1.0:
+                self._setup_tokens = tokens
+                return f"more than {rate:g} new calls a second"
+            self._setup_tokens = tokens - 1.0
+        return ""
+
+    def _retry_after(self) -> str:
+        """Jittered, so that refused callers do not come back all at once."""
+        base = self.config.retry_after_s
+        return str(base + int(self.rng.random() * base * 2))
+
+    def call_answered(self, call: Call) -> None:
+        """Heartbeats bound the end of calls that die with this node; they run while any is up."""
+        if not self._heartbeat_running:
+            self._heartbeat_running = True
+            self.timers.call_at(call.answered_at + self.config.heartbeat_s, self._heartbeat)
+
+    def _heartbeat(self, now: float) -> None:
+        if not self.calls:
+            self._heartbeat_running = False
+            return
+        self.note(NodeAlive(calls=len(self.calls), bindings=self.locations.count))
+        self.timers.call_at(now + self.config.heartbeat_s, self._heartbeat)
+
+    def call_closed(self, call: Call) -> None:
+        """``call.ended`` is written."""
+        self.calls.pop(call.id, None)
+        self._maybe_stopped()
+
+    # Event handlers; `event.usage.user` is the leg.
+
+    def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive:
+            leg.call.cancelled(event.reason_header, now)
+
+    def _confirmed(self, event: sip_events.InviteConfirmed, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive and leg.call.setup is not None:
+            leg.call.setup.confirmed(event.body, now)
+
+    def _progress(self, event: sip_events.InviteProgress, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive and leg.dial is not None:
+            leg.dial.on_progress(leg, event, now)
+
+    def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive and leg.dial is not None:
+            leg.dial.on_answered(leg, event, now)
+            return
+        # The leg was given up while its 2xx was on the way.
+        if event.answer_needed:
+            event.usage.ack(b"", now=now)
+        event.usage.bye(now=now)
+
+    def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
+        leg = event.usage.user
+        if not isinstance(leg, Leg) or not leg.alive:
+            return
+        if leg.dial is not None:
+            leg.dial.on_failed(leg, event, now)
+        else:
+            leg.call.caller_failed(event, now)
+
+    def _offer(self, event: sip_events.OfferReceived, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive:
+            leg.call.on_offer(leg, event.body, event.method, now)
+        else:
+            event.usage.reject_offer(481, now=now)
+
+    def _offer_requested(self, event: sip_events.OfferRequested, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive:
+            leg.call.on_offer_requested(leg, now)
+        else:
+            event.usage.reject_offer(481, now=now)
+
+    def _answer(self, event: sip_events.AnswerReceived, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg):
+            leg.offer_ended(200, event.body, now)
+
+    def _offer_failed(self, event: sip_events.OfferFailed, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg):
+            leg.offer_ended(event.status, b"", now)
+
+    def _ended(self, event: sip_events.UsageEnded, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive:
+            leg.call.on_usage_ended(leg, event, now)
+
+    def _refer(self, event: sip_events.ReferReceived, now: float) -> None:
+        leg = event.usage.user if event.usage is not None else None
+        if isinstance(leg, Leg) and leg.alive:
+            refer.refer_received(leg, event, now)
+        else:
+            self.requests.stray_refer(event, now)
+
+    def _dialog_request(self, event: sip_events.DialogRequest, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.alive:
+            self.requests.in_dialog(leg, event, now)
+        else:
+            event.usage.respond(event.transaction, 481, now=now)
+
+    def _dialog_response(self, event: sip_events.DialogResponse, now: float) -> None:
+        self.requests.in_dialog_response(event, now)
+
+    def _request(self, event: sip_events.RequestReceived, now: float) -> None:
+        transaction, request, flow = event.transaction, event.request, event.flow
+        if not self.authenticator.trusts(flow) and not self.guard.admits(
+            flow.remote[0], request.first("User-Agent"), now
+        ):
+            self.engine.drop(transaction, now=now)
+            return
+        method = request.method
+        if method == "REGISTER":
+            self.registration.request(transaction, request, flow, now)
+        elif method == "OPTIONS":
+            self.requests.options(transaction, now)
+        elif method == "MESSAGE":
+            self.requests.message(transaction, request, flow, now)
+        else:
+            self.requests.unserved(transaction, request, now)
+
+    def _response(self, event: sip_events.ResponseReceived, now: float) -> None:
+        self.requests.message_response(event, now)
+
+    def _ignored(self, event: object, now: float) -> None:
+        """Subscriptions: the implicit one of REFER is run by the engine."""
+
+
+_HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
+    sip_events.InviteReceived: SignalNode._invite,
+    sip_events.InviteCancelled: SignalNode._cancelled,
+    sip_events.InviteConfirmed: SignalNode._confirmed,
+    sip_events.InviteProgress: SignalNode._progress,
+    sip_events.InviteAnswered: SignalNode._answered,
+    sip_events.InviteFailed: SignalNode._failed,
+    sip_events.OfferReceived: SignalNode._offer,
+    sip_events.OfferRequested: SignalNode._offer_requested,
+    sip_events.AnswerReceived: SignalNode._answer,
+    sip_events.OfferFailed: SignalNode._offer_failed,
+    sip_events.UsageEnded: SignalNode._ended,
+    sip_events.ReferReceived: SignalNode._refer,
+    sip_events.ReferProgress: SignalNode._ignored,
+    sip_events.DialogRequest: SignalNode._dialog_request,
+    sip_events.DialogResponse: SignalNode._dialog_response,
+    sip_events.RequestReceived: SignalNode._request,
+    sip_events.ResponseReceived: SignalNode._response,
+    sip_events.SubscriptionRefreshed: SignalNode._ignored,
+    sip_events.SubscriptionNotified: SignalNode._ignored,
+    sip_events.SubscriptionEnded: SignalNode._ignored,
+}

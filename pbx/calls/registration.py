@@ -1,0 +1,228 @@
+"""REGISTER from authentication to the reply (RFC 3261 §10.3 around ``sip.registrar``).
+
+A binding added or removed is durable before its 200 (class *decided*); a refresh only moves an
+expiry and is *observed*. Requests for one address are taken one after another while an append
+is under way, so each is evaluated on what the log has.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Final
+
+from pbx.calls.locations import Location, stream_of
+from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
+from pbx.kernel.events import Event
+from sip import registrar
+from sip.registrar import PRIVATE_NETWORKS, Binding, RegistrarConfig, RegisterResult
+from sip.uri import SipUri
+
+if TYPE_CHECKING:
+    from pbx.calls.directory import Account
+    from pbx.calls.node import SignalNode
+    from sip.flow import Flow
+    from sip.message import Request
+    from sip.transaction.server import ServerTransaction
+
+#: REGISTERs of one address that may wait for a running append; more get 500 with Retry-After.
+_MAX_WAITING: Final = 16
+
+_Waiting = tuple["ServerTransaction", "Request", "Flow"]
+
+
+class Registration:
+    """See the module."""
+
+    def __init__(self, node: SignalNode) -> None:
+        self._node = node
+        self._running: dict[str, deque[_Waiting]] = {}
+        config = node.config
+        networks = tuple(str(network) for network in config.nat_networks) or PRIVATE_NETWORKS
+        self._configs: dict[int, RegistrarConfig] = {}
+        self._base = RegistrarConfig(
+            default_expires_s=config.register_expires_s,
+            min_expires_s=config.register_min_s,
+            max_expires_s=config.register_max_s,
+            private_networks=networks,
+        )
+
+    def request(
+        self, transaction: ServerTransaction, request: Request, flow: Flow, now: float
+    ) -> None:
+        """Answer one REGISTER, now or when the log has taken it."""
+        node = self._node
+        account, challenges = node.authenticator.registrant(request, flow, now)
+        if account is None:
+            node.engine.respond(transaction, 401, None, challenges, now=now)
+            return
+        uri = request.to.uri
+        domain = node.directory.local_domain(uri.host) if isinstance(uri, SipUri) else ""
+        if not domain:
+            node.engine.respond(transaction, 404, now=now)
+            return
+        user = (uri.user_text or "").lower() if isinstance(uri, SipUri) else ""
+        if (user, domain) != (account.name, account.domain):
+            node.engine.respond(transaction, 403, now=now)
+            return
+        waiting = self._running.get(account.address)
+        if waiting is not None:
+            if len(waiting) >= _MAX_WAITING:
+                self._unavailable(transaction, now)
+            else:
+                waiting.append((transaction, request, flow))
+            return
+        self._evaluate(account, transaction, request, flow, now)
+
+    def _config(self, max_contacts: int) -> RegistrarConfig:
+        config = self._configs.get(max_contacts)
+        if config is None:
+            if len(self._configs) > 256:
+                self._configs.clear()
+            base = self._base
+            config = self._configs[max_contacts] = RegistrarConfig(
+                default_expires_s=base.default_expires_s,
+                min_expires_s=base.min_expires_s,
+                max_expires_s=base.max_expires_s,
+                private_networks=base.private_networks,
+                max_contacts=max_contacts if max_contacts >= 0 else 1_000,
+            )
+        return config
+
+    def _evaluate(
+        self,
+        account: Account,
+        transaction: ServerTransaction,
+        request: Request,
+        flow: Flow,
+        now: float,
+    ) -> None:
+        node = self._node
+        address = account.address
+        location = node.locations.location(address)
+        result = registrar.evaluate(
+            request,
+            flow,
+            location.bindings,
+            node.clock.wall_ns(),
+            self._config(account.max_contacts),
+        )
+        if result.status != 200:
+            node.engine.respond(transaction, result.status, result.reason, result.headers, now=now)
+            return
+        decided = [*map(_removed, result.removed), *map(_added, result.added)]
+        refreshed = [_refreshed(binding) for binding in result.refreshed]
+        if not decided:
+            self._observe(address, location, refreshed, result)
+            node.engine.respond(transaction, 200, None, result.headers, now=now)
+            node.locations.arm(now)
+            return
+        if not node.log.healthy:
+            self._unavailable(transaction, now)
+            return
+        self._running[address] = deque()
+        expected = location.version
+
+        def done(outcome: int | Exception) -> None:
+            self._done(
+                account, transaction, location, result, [*decided, *refreshed], expected, outcome
+            )
+
+        node.log.decide(
+            stream_of(address),
+            expected,
+            [*decided, *refreshed],
+            node.locations.meta(address, address),
+            done,
+        )
+
+    def _observe(
+        self, address: str, location: Location, refreshed: list[Event], result: RegisterResult
+    ) -> None:
+        node = self._node
+        meta = node.locations.meta(address, address)
+        for event in refreshed:
+            location.version += 1
+            node.log.observe(stream_of(address), location.version, event, meta)
+        if refreshed:
+            node.locations.set(address, location, result.bindings)
+
+    def _done(
+        self,
+        account: Account,
+        transaction: ServerTransaction,
+        location: Location,
+        result: RegisterResult,
+        events: list[Event],
+        expected: int,
+        outcome: int | Exception,
+    ) -> None:
+        node = self._node
+        now = node.now()
+        waiting = self._running.pop(account.address, deque())
+        if isinstance(outcome, Exception):
+            self._unavailable(transaction, now)
+        else:
+            location.version = expected + len(events)
+            node.locations.set(account.address, location, result.bindings)
+            node.locations.arm(now)
+            node.engine.respond(transaction, 200, None, result.headers, now=now)
+        for next_transaction, request, flow in waiting:
+            # Through the front door again: authenticated already, but the account may be gone.
+            current = node.directory.by_address(account.address)
+            if current is None:
+                node.engine.respond(next_transaction, 403, now=now)
+                continue
+            running = self._running.get(account.address)
+            if running is not None:
+                running.append((next_transaction, request, flow))
+            else:
+                self._evaluate(current, next_transaction, request, flow, now)
+
+    def _unavailable(self, transaction: ServerTransaction, now: float) -> None:
+        """The log takes nothing: nothing may be promised (RFC 3261 §21.5.4)."""
+        base = self._node.config.retry_after_s
+        retry_after = str(base + int(self._node.rng.random() * base * 2))
+        self._node.engine.respond(transaction, 503, None, (("Retry-After", retry_after),), now=now)
+
+
+def _added(binding: Binding) -> Event:
+    return BindingAdded(
+        contact_id=binding.contact_id,
+        contact=binding.contact,
+        expires_ns=binding.expires_ns,
+        sip_call_id=binding.sip_call_id,
+        cseq=binding.cseq,
+        q=binding.q,
+        instance=binding.instance,
+        reg_id=binding.reg_id,
+        path=binding.path,
+        user_agent=binding.user_agent,
+        transport=binding.transport,
+        local=binding.local,
+        remote=binding.remote,
+        nat=binding.nat,
+        contact_params=binding.contact_params,
+        methods=binding.methods,
+        since_ns=binding.since_ns,
+    )
+
+
+def _removed(removal: registrar.Removal) -> Event:
+    return BindingRemoved(
+        contact_id=removal.binding.contact_id,
+        contact=removal.binding.contact,
+        reason=removal.reason,
+    )
+
+
+def _refreshed(binding: Binding) -> Event:
+    return BindingRefreshed(
+        contact_id=binding.contact_id,
+        expires_ns=binding.expires_ns,
+        sip_call_id=binding.sip_call_id,
+        cseq=binding.cseq,
+        remote=binding.remote,
+        local=binding.local,
+        transport=binding.transport,
+        nat=binding.nat,
+    )

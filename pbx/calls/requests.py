@@ -1,0 +1,176 @@
+"""Requests that are neither INVITE nor REGISTER: OPTIONS, MESSAGE, INFO and strangers.
+
+Outside dialogs MESSAGE goes to every contact of the called account (RFC 3428 §7: the first 200
+is the answer); inside a call INFO and MESSAGE cross to the peer's leg (RFC 6086 legacy usage:
+DTMF by INFO). What nobody here serves gets the status the RFC names.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from pbx.calls import cause
+from pbx.domain.calls import LegDigit
+from pbx.domain.messages import MessageRelayed
+
+if TYPE_CHECKING:
+    from pbx.calls.leg import Leg
+    from pbx.calls.node import SignalNode
+    from sip.events import DialogRequest, DialogResponse, ReferReceived, ResponseReceived
+    from sip.flow import Flow
+    from sip.message import Request
+    from sip.transaction.server import ServerTransaction
+
+ALLOW: Final = (
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY"
+)
+#: Request bodies that carry digits (legacy INFO usage).
+_DTMF_TYPES: Final = frozenset({"application/dtmf-relay", "application/dtmf"})
+#: In-dialog methods that cross the bridge.
+_CROSSING: Final = frozenset({"INFO", "MESSAGE"})
+#: Branches of one MESSAGE.
+_MAX_MESSAGE_BRANCHES: Final = 20
+
+
+class PendingMessage:
+    """One MESSAGE under way to several contacts."""
+
+    __slots__ = ("account", "best", "from_uri", "open", "size", "to", "transaction")
+
+    def __init__(
+        self, transaction: ServerTransaction, account: str, to: str, from_uri: str, size: int
+    ) -> None:
+        self.transaction: ServerTransaction | None = transaction
+        self.account = account
+        self.to = to
+        self.from_uri = from_uri
+        self.size = size
+        self.open = 0
+        self.best: list[int] = []
+
+
+class Requests:
+    """See the module; one per node."""
+
+    def __init__(self, node: SignalNode) -> None:
+        self._node = node
+
+    def options(self, transaction: ServerTransaction, now: float) -> None:
+        """Capabilities of the server; the same for every address, known or not."""
+        self._node.engine.respond(
+            transaction,
+            200,
+            None,
+            (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "replaces, timer, 100rel, path, outbound")),
+            now=now,
+        )  # fmt: skip
+
+    def message(
+        self, transaction: ServerTransaction, request: Request, flow: Flow, now: float
+    ) -> None:
+        """Page-mode instant message."""
+        node = self._node
+        identity = node.authenticator.caller(transaction, request, flow, now)
+        if identity is None:
+            return
+        route = node.router.route(request.request_uri, identity.account)
+        if not route.contacts:
+            node.engine.respond(transaction, route.status, now=now)
+            return
+        pending = PendingMessage(
+            transaction, identity.account, request.uri, request.from_.uri_text, len(request.body)
+        )
+        from_ = node.router.identity(identity.account) if identity.account else pending.from_uri
+        for contact in route.contacts[:_MAX_MESSAGE_BRANCHES]:
+            pending.open += 1
+            node.engine.request(
+                "MESSAGE",
+                contact.uri,
+                to=f"<{request.to.uri_text}>",
+                from_=f"<{from_}>",
+                now=now,
+                body=request.body,
+                content_type=request.first("Content-Type") or "text/plain",
+                target=contact.target,
+                route=contact.path,
+                user=pending,
+            )
+
+    def message_response(self, event: ResponseReceived, now: float) -> None:
+        """A branch of a MESSAGE answered (or did not)."""
+        pending = event.client.user
+        if not isinstance(pending, PendingMessage):
+            return
+        status = event.response.status if event.response is not None else 408
+        if status < 200:
+            return
+        pending.open -= 1
+        pending.best.append(status)
+        if pending.transaction is None:
+            return
+        if status < 300 or pending.open == 0:
+            final = status if status < 300 else cause.passed_status(cause.best_status(pending.best))
+            self._node.engine.respond(pending.transaction, final, now=now)
+            pending.transaction = None
+            self._node.note_message(
+                MessageRelayed(
+                    from_uri=pending.from_uri,
+                    to_uri=pending.to,
+                    account=pending.account,
+                    status=final,
+                    size_bytes=pending.size,
+                )
+            )
+
+    def in_dialog(self, leg: Leg, event: DialogRequest, now: float) -> None:
+        """INFO, MESSAGE, OPTIONS of an answered leg."""
+        request = event.request
+        method = request.method
+        if method == "OPTIONS":
+            self.options(event.transaction, now)
+            return
+        peer = leg.call.peer_of(leg)
+        if method not in _CROSSING:
+            leg.usage.respond(event.transaction, 405, None, (("Allow", ALLOW),), now=now)
+            return
+        if peer is None or not peer.alive:
+            leg.usage.respond(event.transaction, 480, now=now)
+            return
+        if request.content_type in _DTMF_TYPES:
+            journal = leg.call.journal
+            journal.write(LegDigit(leg_id=leg.id, elapsed_ms=journal.elapsed_ms(now)))
+        headers = [field for field in request.headers if field[0] == "Info-Package"]
+        peer.usage.request(
+            method,
+            headers,
+            request.body,
+            now=now,
+            content_type=request.first("Content-Type") or "",
+            user=(leg, event.transaction),
+        )
+
+    def in_dialog_response(self, event: DialogResponse, now: float) -> None:
+        """The peer's answer to what crossed: back to where it came from."""
+        origin = event.client.user
+        if not isinstance(origin, tuple):
+            return
+        leg, transaction = origin
+        status = event.response.status if event.response is not None else 408
+        if leg.alive:
+            leg.usage.respond(transaction, cause.passed_status(status), now=now)
+
+    def stray_refer(self, event: ReferReceived, now: float) -> None:
+        """REFER outside a call: nobody may make this server call others that way."""
+        self._node.engine.respond(event.transaction, 403, now=now)
+
+    def unserved(self, transaction: ServerTransaction, request: Request, now: float) -> None:
+        """Methods without a service here."""
+        method = request.method
+        if method in ("SUBSCRIBE", "PUBLISH"):
+            self._node.engine.respond(transaction, 489, None, (("Allow-Events", "refer"),), now=now)
+        elif method in ("NOTIFY", "INFO", "PRACK", "UPDATE"):
+            self._node.engine.respond(transaction, 481, now=now)
+        elif method == "REFER":
+            self._node.engine.respond(transaction, 403, now=now)
+        else:
+            self._node.engine.respond(transaction, 501, now=now)

@@ -1,0 +1,254 @@
+"""From the initial INVITE to the conversation: routing, media, ringing, answer, failure.
+
+One :class:`Setup` per call. Order of things: ``call.started`` → limits → routing → media offer
+→ :class:`~pbx.calls.dial.Dial` → provisional responses → answer. A late offer (INVITE without
+a description, RFC 3264 §4) turns the direction round: the callee's 2xx carries the offer, the
+caller's ACK the answer, which then travels on in our ACK.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbx.calls import cause
+from pbx.calls.bridge import Bridge
+from pbx.calls.cause import End, EndCause, EndedBy
+from pbx.calls.dial import Dial, Failure
+from pbx.calls.leg import Leg, Role
+from pbx.calls.ports import MediaReply
+from pbx.domain.calls import CallAnswered, CallStarted
+
+if TYPE_CHECKING:
+    from pbx.calls.call import Call
+    from sip.events import InviteAnswered, InviteProgress
+    from sip.flow import Flow
+    from sip.message import Request
+
+#: Fields of the caller's INVITE that go on to the callee; everything else stays on its leg.
+PASSED_ON = frozenset(
+    {
+        "Subject", "Alert-Info", "Call-Info", "User-to-User", "Privacy", "Diversion",
+        "History-Info", "Referred-By", "Priority", "Organization", "Session-ID",
+    }
+)  # fmt: skip
+
+
+def address_text(display: str, uri: str) -> str:
+    """A From or To value: display name quoted as RFC 3261 §25.1 demands."""
+    if not display:
+        return f"<{uri}>"
+    quoted = display.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{quoted}" <{uri}>'
+
+
+class Setup:
+    """See the module."""
+
+    __slots__ = ("_late", "_sent", "callee", "call", "dial")
+
+    def __init__(self, call: Call) -> None:
+        self.call = call
+        self.dial: Dial | None = None
+        self.callee: Leg | None = None
+        self._late = False
+        self._sent: dict[str, bytes] = {}
+        """Last early description of each branch, so that repeats cost nothing."""
+
+    def begin(self, request: Request, flow: Flow, now: float) -> None:
+        """First event, limits, routing; then media and ringing."""
+        call = self.call
+        self._started(request, flow)
+        node = call.node
+        refusal = node.limits.take(call.account, call.counted)
+        if refusal is not None:
+            call.decided("limit", "refused", refusal, now)
+            end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
+            call.finish(end, now)
+            return
+        route = node.router.route(request.request_uri, call.account)
+        call.decided(
+            "routing",
+            f"{len(route.contacts)} contacts" if route.contacts else str(route.status),
+            route.reason,
+            now,
+        )
+        if not route.contacts:
+            call.finish(cause.failure(route.status, EndedBy.SERVER, route.reason), now)
+            return
+        if route.account:
+            refusal = node.limits.take(route.account, call.counted)
+            if refusal is not None:
+                call.decided("limit", "refused", f"callee {refusal}", now)
+                call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
+                return
+        from_ = request.from_
+        identity = node.router.identity(call.account) if call.account else from_.uri_text
+        headers = [field for field in request.headers if field[0] in PASSED_ON]
+        if call.account:
+            headers.append(("P-Asserted-Identity", f"<{identity}>"))
+        hops = request.max_forwards
+        self.dial = Dial(
+            call,
+            self,
+            parent=call.caller,
+            role=Role.CALLEE,
+            from_=address_text(from_.display, from_.uri_text if not call.account else identity),
+            to=f"<{request.to.uri_text}>",
+            headers=tuple(headers),
+            max_forwards=(70 if hops is None else hops) - 1,
+        )
+        ring_s = node.config.no_answer_s
+        if request.expires is not None and request.expires > 0:
+            ring_s = min(ring_s, float(request.expires))
+        body = call.caller.agreed_body = request.body
+        if not body:
+            self._late = True
+            self.dial.start(route.contacts, b"", ring_s, now)
+            return
+        bridge = call.bridge = Bridge(call)
+        dial = self.dial
+
+        def offered(reply: MediaReply, later: float) -> None:
+            if reply.error:
+                self._media_failed(reply.error, later)
+                return
+            bridge.note_allocated(later)
+            dial.start(route.contacts, reply.sdp, ring_s, later)
+
+        bridge.offer(call.caller, None, body, now, offered)
+
+    def _started(self, request: Request, flow: Flow) -> None:
+        call = self.call
+        from_ = request.from_
+        call.journal.write(
+            CallStarted(
+                leg_id=call.caller.id,
+                sip_call_id=request.call_id,
+                from_uri=from_.uri_text,
+                from_display=from_.display,
+                to_uri=request.to.uri_text,
+                request_uri=request.uri,
+                source=f"{flow.remote[0]}:{flow.remote[1]}",
+                transport=flow.transport,
+                account=call.account,
+                asserted_identity=(call.node.router.identity(call.account) if call.account else ""),
+                user_agent=(request.first("User-Agent") or "")[:128],
+            )
+        )
+
+    # DialListener.
+
+    def dial_progress(self, leg: Leg, event: InviteProgress, now: float) -> None:
+        """Pass ringing on; early media goes through the bridge first."""
+        call = self.call
+        caller = call.caller
+        status = event.response.status
+        body = event.body
+        bridge = call.bridge
+        if not body or self._late or bridge is None or self._sent.get(leg.id) == body:
+            first = caller.seen_statuses is None or status not in caller.seen_statuses
+            if first:
+                caller.ringing(status, False, False, now)
+                caller.usage.provisional(status, now=now)
+            return
+        self._sent[leg.id] = body
+
+        def answered(reply: MediaReply, later: float) -> None:
+            if self.callee is not None or not leg.alive:
+                return
+            if reply.error:
+                caller.usage.provisional(status, now=later)
+                return
+            caller.ringing(status, True, False, later)
+            caller.usage.provisional(status, reply.sdp, now=later)
+
+        bridge.answer(caller, leg, body, now, answered)
+
+    def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None:
+        """Somebody took the call."""
+        call = self.call
+        self.callee = leg
+        leg.agreed_body = event.body or leg.usage.remote_body
+        if event.answer_needed:
+            bridge = call.bridge = Bridge(call)
+            bridge.offer(leg, call.caller, event.body, now, self._offer_ready)
+            return
+        body = leg.agreed_body
+        if call.bridge is None or not body:
+            self._media_failed("the callee answered without a session description", now)
+            return
+        call.bridge.answer(call.caller, leg, body, now, self._answer_ready)
+
+    def dial_failed(self, failure: Failure, now: float) -> None:
+        """Nobody took it: the caller gets the best answer."""
+        response = failure.response
+        reason = response.first("Reason") if response is not None else None
+        end = End(
+            failure.status,
+            failure.cause,
+            cause.q850_of(failure.status),
+            failure.by,
+            failure.reason,
+        )
+        self.call.finish(end, now, reason or "")
+
+    # The caller's side.
+
+    def _offer_ready(self, reply: MediaReply, now: float) -> None:
+        bridge = self.call.bridge
+        if bridge is not None and not reply.error:
+            bridge.note_allocated(now)
+        self._answer_ready(reply, now)
+
+    def _answer_ready(self, reply: MediaReply, now: float) -> None:
+        call = self.call
+        leg = self.callee
+        bridge = call.bridge
+        if reply.error or leg is None or bridge is None:
+            self._media_failed(reply.error or "no bridge", now)
+            return
+        caller = call.caller
+        caller.answered(now)
+        call.answered_at = now
+        call.node.call_answered(call)
+        call.talking(caller, leg, bridge)
+        call.journal.write(
+            CallAnswered(
+                leg_id=caller.id,
+                peer_leg_id=leg.id,
+                elapsed_ms=call.journal.elapsed_ms(now),
+            )
+        )
+        caller.usage.accept(reply.sdp, now=now)
+
+    def confirmed(self, body: bytes, now: float) -> None:
+        """ACK of the caller; with a late offer it brings the answer for the callee."""
+        if not self._late or self.callee is None or self.call.bridge is None:
+            return
+        callee = self.callee
+        self._late = False
+        if not callee.alive:
+            return
+        if not body:
+            callee.usage.ack(b"", now=now)
+            self._media_failed("the caller's ACK brought no answer to the late offer", now)
+            return
+        self.call.caller.agreed_body = body
+
+        def answered(reply: MediaReply, later: float) -> None:
+            callee.usage.ack(reply.sdp, now=later)
+            if reply.error:
+                self._media_failed(reply.error, later)
+
+        self.call.bridge.answer(callee, self.call.caller, body, now, answered)
+
+    def stop(self, end: End, now: float, reason: str) -> None:
+        """The call ends: nothing may ring any more."""
+        if self.dial is not None:
+            self.dial.stop(end, now, reason)
+
+    def _media_failed(self, problem: str, now: float) -> None:
+        call = self.call
+        call.decided("media", "failed", problem, now)
+        status = 488 if "sdp" in problem.lower() or "description" in problem else 500
+        call.finish(cause.failure(status, EndedBy.SERVER, problem[:120]), now)

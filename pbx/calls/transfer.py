@@ -1,0 +1,262 @@
+"""REFER (RFC 3515, 3891, 5589): blind and attended transfer, executed by the server.
+
+The *transferor* sends REFER, the *transferee* is its peer, the *target* is whom the transferee
+shall talk to. The server answers 202, reports by NOTIFY (``message/sipfrag``), and re-joins the
+legs itself: the transferee never has to understand REFER.
+
+- Blind: the target is dialled in the name of the transferor's account; when it answers, both
+  are joined in a fresh session. Until then the old pair stays as it is; if the transferor hangs
+  up meanwhile the transferee waits for the outcome.
+- Attended: Replaces names a dialog of ours: the leg behind it and the transferee are joined,
+  both legs of the transferor are dropped. The found leg moves into this call.
+
+Whoever hangs up at whatever moment: :meth:`Transfer.leg_gone`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pbx.calls import cause
+from pbx.calls.cause import End, EndedBy
+from pbx.calls.dial import Contact, Dial, Failure
+from pbx.calls.join import Join
+from pbx.calls.leg import Leg, Role
+from pbx.calls.rearrange import TRANSFERRED, move_leg
+from pbx.domain.calls import CallBridged, CallTransferred
+
+if TYPE_CHECKING:
+    from pbx.calls.bridge import Bridge
+    from pbx.calls.call import Call
+    from sip.events import InviteAnswered, InviteProgress
+
+
+class Transfer:
+    """One REFER being carried out; at most one per call.
+
+    It implements ``DialListener`` and ``Rearrangement``.
+    """
+
+    __slots__ = (
+        "_dial", "_join", "_old_bridge", "_other", "_other_leg", "_over", "_target_leg", "call",
+        "joining", "kind", "target_uri", "transferee", "transferor",
+    )  # fmt: skip
+
+    def __init__(self, call: Call, transferor: Leg, transferee: Leg, target_uri: str) -> None:
+        self.call = call
+        self.transferor = transferor
+        self.transferee = transferee
+        self.target_uri = target_uri
+        self.kind = "blind"
+        self.joining = False
+        """True while answered legs are re-joined: offers of theirs get 491 meanwhile."""
+        self._over = False
+        self._dial: Dial | None = None
+        self._join: Join | None = None
+        self._old_bridge: Bridge | None = call.bridge
+        self._target_leg: Leg | None = None
+        self._other: Call | None = None
+        self._other_leg: Leg | None = None
+        call.transfer = self
+
+    def start_blind(
+        self, contacts: list[Contact], headers: tuple[tuple[str, str], ...], now: float
+    ) -> None:
+        """Dial the target for the transferee."""
+        call = self.call
+        dial = self._dial = Dial(
+            call,
+            self,
+            parent=self.transferor,
+            role=Role.TRANSFER,
+            from_=f"<{self.transferee.usage.remote_uri}>",
+            to=f"<{self.target_uri}>",
+            headers=headers,
+            max_forwards=69,
+        )
+        join = self._join = Join(call, self.transferee, None, self._joined)
+        ring_s = call.node.config.no_answer_s
+        join.prepare(now, lambda offer, later: dial.start(contacts, offer, ring_s, later))
+
+    def start_attended(self, other: Call, other_leg: Leg, target_leg: Leg, now: float) -> None:
+        """Join the transferee with `target_leg`, the peer of `other_leg` in `other`."""
+        self.kind = "attended"
+        self._other = other
+        self._other_leg = other_leg
+        self._target_leg = target_leg
+        if other is not self.call:
+            other.claimed_by = self
+        self.joining = True
+        self._join = Join(self.call, self.transferee, target_leg, self._joined)
+        self._join.start(now)
+
+    # DialListener (blind).
+
+    def dial_progress(self, leg: Leg, event: InviteProgress, now: float) -> None:
+        """Ringing of the target is reported to the transferor."""
+        self._notify(event.response.status, event.response.reason, False, now)
+
+    def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None:
+        """The target took the call: join it with the transferee."""
+        self._target_leg = leg
+        body = event.body or leg.usage.remote_body
+        join = self._join
+        if join is None or event.answer_needed or not body:
+            if event.answer_needed:
+                leg.usage.ack(b"", now=now)
+            self._failed(488, "no session description", now)
+            return
+        self.joining = True
+        join.right_answered(leg, body, now)
+
+    def dial_failed(self, failure: Failure, now: float) -> None:
+        """Nobody took it: the old pair goes on."""
+        self._failed(failure.status, failure.reason, now)
+
+    # Outcome.
+
+    def _joined(self, status: int, now: float) -> None:
+        if self._over:
+            return
+        if status >= 300:
+            self._failed(status, "the parties could not be joined", now)
+            return
+        self._close()
+        call = self.call
+        target = self._target_leg
+        join = self._join
+        assert target is not None and join is not None
+        other = self._other
+        if other is not None and other is not call:
+            move_leg(target, other, call, self.transferor, now)
+        journal = call.journal
+        elapsed_ms = journal.elapsed_ms(now)
+        journal.write(
+            CallBridged(
+                leg_id=self.transferee.id,
+                peer_leg_id=target.id,
+                bridge=join.bridge.id,
+                elapsed_ms=elapsed_ms,
+            )
+        )
+        self._record(200, now)
+        if self._old_bridge is not None:
+            self._old_bridge.release(now, _nothing)
+        self._notify(200, "OK", True, now)
+        self._drop_transferor(now)
+        if other is not None and other is not call:
+            other.claimed_by = None
+            other.pair = None
+            other.finish(TRANSFERRED, now)
+
+    def _failed(self, status: int, reason: str, now: float) -> None:
+        if self._over:
+            return
+        self._close()
+        call = self.call
+        end = cause.failure(487, EndedBy.SERVER, "transfer failed")
+        if self._dial is not None:
+            self._dial.stop(end, now)
+        if self._join is not None:
+            self._join.fail(status, now)
+        self._record(status, now)
+        self._notify(status, reason, True, now)
+        other = self._other
+        if other is not None and other is not call:
+            other.claimed_by = None
+            self._give_back(other, now)
+        elif self.kind == "blind" and self._target_leg is not None:
+            self._target_leg.hang_up(end, now)
+        if not self.transferor.alive or not self.transferee.alive:
+            call.finish(cause.failure(status, EndedBy.SERVER, "transfer failed"), now)
+
+    def _give_back(self, other: Call, now: float) -> None:
+        """The target leg may have been re-offered: join it with the transferor's leg again."""
+        target, back = self._target_leg, self._other_leg
+        assert target is not None and back is not None
+        if not target.alive or not back.alive:
+            end = TRANSFERRED if target.alive else cause.failure(480, EndedBy.CALLEE, "hung up")
+            other.finish(end, now)
+            return
+        old = other.bridge
+
+        def rejoined(status: int, later: float) -> None:
+            if status < 300 and old is not None:
+                old.release(later, _nothing)
+
+        Join(other, back, target, rejoined).start(now)
+
+    def _drop_transferor(self, now: float) -> None:
+        """Phones hang up by themselves after the final NOTIFY; the server helps after a while."""
+        leg = self.transferor
+        if not leg.alive:
+            return
+        call = self.call
+
+        def too_slow(later: float) -> None:
+            leg.hang_up(TRANSFERRED, later)
+
+        call.node.timers.call_at(now + call.node.config.transfer_grace_s, too_slow)
+
+    def _record(self, status: int, now: float) -> None:
+        journal = self.call.journal
+        journal.write(
+            CallTransferred(
+                leg_id=self.transferor.id,
+                transferee_leg_id=self.transferee.id,
+                target_uri=self.target_uri,
+                kind=self.kind,
+                status=status,
+                other_call=self._other.id if self._other is not None else "",
+                elapsed_ms=journal.elapsed_ms(now),
+            )
+        )
+
+    def _notify(self, status: int, reason: str, final: bool, now: float) -> None:
+        if self.transferor.alive:
+            self.transferor.usage.notify_refer(status, reason, final, now=now)
+
+    def _close(self) -> None:
+        self._over = True
+        self.joining = False
+        if self.call.transfer is self:
+            self.call.transfer = None
+
+    # Somebody hangs up.
+
+    def leg_gone(self, leg: Leg, end: End, now: float) -> bool:
+        """A leg of this or of the claimed call ended. True: the call goes on regardless."""
+        call = self.call
+        if leg is self.transferor:
+            if call.pair is not None and leg in call.pair:
+                call.pair = None
+            return True
+        if leg is self._other_leg:
+            return True
+        if leg is self._target_leg:
+            self._failed(480, "the target hung up", now)
+            other = self._other
+            if other is not None and other is not call and leg.call is other:
+                other.finish(end, now)
+            return True
+        if leg is self.transferee:
+            self._failed(487, "the transferee hung up", now)
+        return False
+
+    def call_finished(self, end: End, now: float) -> None:
+        """The call ends while this transfer runs."""
+        if self._over:
+            return
+        if self._dial is not None:
+            self._dial.stop(end, now)
+        self._failed(487, "the call ended", now)
+
+    def other_call_finished(self, other: Call, now: float) -> None:
+        """The claimed call ends by itself (server stop, media time-out)."""
+        other.claimed_by = None
+        self._other = None
+        self._failed(487, "the other call ended", now)
+
+
+def _nothing(_now: float) -> None:
+    return None

@@ -1,0 +1,21 @@
+"""Events of instant messages: stream ``message/<uuid7>``, category ``pbx.messages``.
+
+Page mode only for now (RFC 3428); the text is not stored.
+"""
+
+from __future__ import annotations
+
+from pbx.kernel.events import Durability, Event, event
+
+MESSAGES = "pbx.messages"
+
+
+@event("message.relayed.v1", category=MESSAGES, durability=Durability.OBSERVED)
+class MessageRelayed(Event):
+    """A MESSAGE was passed to the contacts of its addressee; `status` is what the sender got."""
+
+    from_uri: str
+    to_uri: str
+    status: int
+    account: str = ""
+    size_bytes: int = 0
