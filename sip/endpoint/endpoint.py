@@ -16,6 +16,7 @@ from collections.abc import Coroutine
 from time import monotonic as system_monotonic
 from typing import Any
 
+from sip.core import CloseFlow, Resolve, Transmit
 from sip.endpoint.limits import EndpointLimits
 from sip.endpoint.locate import FAILED_S, Reach
 from sip.endpoint.ports import Engine, Monotonic, OnEvents
@@ -23,7 +24,6 @@ from sip.endpoint.resolver import Resolver
 from sip.endpoint.stream import StreamListener, StreamPool
 from sip.endpoint.tls import TlsContexts
 from sip.endpoint.udp import UdpListener
-from sip.core import CloseFlow, Resolve, Transmit
 from sip.flow import Address, Flow, Target
 
 log = logging.getLogger("sip.endpoint")
