@@ -54,8 +54,8 @@ class Limits:
     """One header line after unfolding: an Identity or a long Replaces fits, a flood does not."""
     uri_bytes: int = 4_096
     """Request-URI; longer is 414."""
-    via: int = 30
-    """Hops recorded: a path longer than that is a loop (Max-Forwards starts at 70, few need 5)."""
+    via: int = 70
+    """Hops recorded: Max-Forwards starts at 70, so no honest path is longer (RFC 3261 §16.6)."""
     list_items: int = 64
     """Elements of one comma list (Contact, Route, Supported ...)."""
 

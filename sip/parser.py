@@ -68,7 +68,8 @@ def parse_message(data: bytes, limits: Limits = DEFAULT) -> Request | Response:
         start = len(data) - len(data.lstrip(_BREAKS))  # §7.5: line breaks before the start line
     head_end = data.find(b"\r\n\r\n", start)
     if head_end < 0:
-        raise ParseError("No end of headers", partial=None)
+        message, _ = _parse_head(data[start:].rstrip(_BREAKS), limits)
+        raise _error("No end of headers", message)
     message, length = _parse_head(data[start:head_end], limits)
     body_start = head_end + 4
     available = len(data) - body_start
@@ -164,10 +165,10 @@ def _start(line: str, headers: tuple[tuple[str, str], ...], limits: Limits) -> R
     if version == "SIP/2.0" and first in METHODS:
         request = Request(first, uri, headers)
     else:
-        if TOKEN.fullmatch(first) is None or not space or not uri:
+        if TOKEN.fullmatch(first) is None or not space:
             raise ParseError("Bad start line")
         request = Request(first, uri, headers)
-        if version.upper() != "SIP/2.0":
+        if version.upper() != "SIP/2.0" or not uri:
             if _VERSION.fullmatch(version) is not None:
                 raise _error("Version not supported", request, 505)
             raise _error("Bad start line", request)

@@ -14,10 +14,11 @@ from sip.grammar import TOKEN_CHARS, Params, format_params, parse_number, parse_
 MAGIC_COOKIE: Final = "z9hG4bK"
 """RFC 3261 §8.1.1.7: a branch with this prefix is unique in space and time."""
 
-# via-parm = "SIP" SLASH "2.0" SLASH transport LWS host [COLON port] *(SEMI via-params); SLASH and
-# COLON take white space around them.
+# via-parm = protocol-name SLASH protocol-version SLASH transport LWS host [COLON port]
+# *(SEMI via-params); SLASH and COLON take white space around them. The version may be any: a 505
+# has to find its way back too (RFC 4475 §3.1.2.16).
 _VIA: Final = re.compile(
-    rf"SIP[ \t]*/[ \t]*2\.0[ \t]*/[ \t]*([{TOKEN_CHARS}]+)[ \t]+"
+    rf"SIP[ \t]*/[ \t]*[{TOKEN_CHARS}]+[ \t]*/[ \t]*([{TOKEN_CHARS}]+)[ \t]+"
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._\-]{1,255})"
     r"(?:[ \t]*:[ \t]*([0-9]{1,5}))?[ \t]*(;.*)?",
     re.IGNORECASE | re.DOTALL,
