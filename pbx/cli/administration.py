@@ -1,0 +1,43 @@
+"""Opens the log for the commands that administrate (``domain``, ``account``, the demo)."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from typing import Final
+
+from pbx.commands import Administration, Inventory, inventory
+from pbx.datadir import DataDirectory
+from pbx.eventlog import open_keys, open_log
+
+_LETTERS: Final = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+"""Without the pairs that people confuse when they type a password into a phone: l1I, O0o."""
+_LENGTH: Final = 16
+"""57^16 is 93 bits: out of reach for guessing even against a stolen MD5 secret."""
+_PATIENCE_S: Final = 5.0
+"""How long a command waits for other writers; a server commits within milliseconds."""
+
+
+@contextlib.contextmanager
+def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
+    """The commands over the log in `data`."""
+    log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
+    try:
+        yield Administration(log, actor=actor, erase=open_keys(data.path).erase)
+    finally:
+        log.close()
+
+
+def read_inventory(data: DataDirectory) -> Inventory:
+    """Domains and accounts, without touching a secret."""
+    log = open_log(data.path, unseal=False, busy_timeout_s=_PATIENCE_S)
+    try:
+        return inventory(log)
+    finally:
+        log.close()
+
+
+def generate_password() -> str:
+    """A strong password that can be typed."""
+    return "".join(secrets.choice(_LETTERS) for _ in range(_LENGTH))

@@ -1,0 +1,97 @@
+"""``pbx serve --demo`` (``make run``): two accounts to try a first call with.
+
+Made when the data directory has no account yet, with passwords of their own: even a demo that is
+forgotten on a public address lets no stranger in. The passwords are printed at every start from a
+file that only the owner of the data directory can read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import socket
+from typing import Final
+
+from pbx.cli.administration import administration, generate_password, read_inventory
+from pbx.cli.common import actor
+from pbx.datadir import DataDirectory
+from pbx.settings import Listener, Settings, host_port
+
+DOMAIN: Final = "localhost"
+"""Resolves to this machine without DNS; phones may as well use the machine's address, since an
+address of the server means its first domain."""
+NAMES: Final = ("1001", "1002")
+FILE: Final = "demo-accounts.json"
+
+
+def prepare_demo(data: DataDirectory, settings: Settings) -> None:
+    """Make the accounts if there are none, and say how to use them."""
+    data.prepare()
+    file = data.path / FILE
+    if not read_inventory(data).accounts:
+        passwords = {f"{name}@{DOMAIN}": generate_password() for name in NAMES}
+        _write_private(file, json.dumps(passwords))
+        with administration(data, actor()) as administrate:
+            if DOMAIN not in read_inventory(data).domains:
+                administrate.create_domain(DOMAIN)
+            for address, password in passwords.items():
+                administrate.create_account(address, password)
+    if file.is_file():
+        print(_instructions(data, settings, json.loads(file.read_bytes())), flush=True)
+
+
+def _write_private(file: os.PathLike[str], text: str) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+def _instructions(data: DataDirectory, settings: Settings, passwords: dict[str, str]) -> str:
+    first, second = (address.partition("@")[0] for address in passwords)
+    server = _server_address(settings.sip.listen)
+    where = f"--data {shlex.quote(str(data.path))}"
+    accounts = "\n".join(
+        f"    account {address}   password {password}" for address, password in passwords.items()
+    )
+    return f"""
+Two accounts are ready:
+
+{accounts}
+
+Register one softphone as each: user name {first} or {second}, its password, server {server}.
+Then dial {second} from {first}. To watch, in another terminal:
+
+    pbx registrations {where}      who is registered
+    pbx calls {where}              calls going on
+    pbx cdr list {where}           calls that ended
+    pbx log {where}                everything that happened
+
+Ctrl-C stops the server.
+"""
+
+
+def _server_address(listeners: tuple[Listener, ...]) -> str:
+    """Host and port to type into a phone: an address other machines can reach, if there is one."""
+    listener = listeners[0]
+    host = listener.host
+    if host in ("0.0.0.0", "::"):
+        host = _own_address(socket.AF_INET if host == "0.0.0.0" else socket.AF_INET6)
+    return host if listener.port in (0, 5060) else host_port(host, listener.port)
+
+
+def _own_address(family: socket.AddressFamily) -> str:
+    """The address this machine has toward the network; loopback if it has none.
+
+    Connecting a UDP socket sends nothing: the kernel looks the route up. The targets are of the
+    documentation ranges (RFC 5737, RFC 3849).
+    """
+    target, loopback = ("192.0.2.1", "127.0.0.1")
+    if family is socket.AF_INET6:
+        target, loopback = ("2001:db8::1", "::1")
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect((target, 9))
+        except OSError:
+            return loopback
+        return str(probe.getsockname()[0])

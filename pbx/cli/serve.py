@@ -1,0 +1,65 @@
+"""``pbx serve``: start a server and keep it running until it is told to stop."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from pbx.cli.common import add_options, settings_of
+from pbx.datadir import DataDirectory
+from pbx.settings import LISTENER, Listener, parse_listener
+from pbx.settings_source import Raw
+
+if TYPE_CHECKING:
+    from pbx.cli.common import Commands
+
+DEV_LISTENERS: Final = (Listener("udp", "127.0.0.1", 5060), Listener("tcp", "127.0.0.1", 5060))
+
+
+def register(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "serve",
+        help="run a server",
+        description="Runs a server in the foreground. Prints `listening HOST:PORT/transport` for "
+        "each socket and then `ready` when it answers. SIGTERM or Ctrl-C ends the calls and stops "
+        "it; a second one stops it at once.",
+    )
+    parser.add_argument(
+        "--sip",
+        action="append",
+        type=_listener,
+        metavar="HOST:PORT[/udp|tcp|tls]",
+        help="take SIP here (repeatable; port 0 picks a free one)",
+    )
+    parser.add_argument("--dev", action="store_true", help="listen on this machine only")
+    parser.add_argument(
+        "--demo", action="store_true", help="make two accounts on first start and print them"
+    )
+    add_options(parser, json_output=False)
+    parser.set_defaults(run=_run)
+
+
+def _listener(text: str) -> Listener:
+    try:
+        return parse_listener(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {LISTENER.words}") from None
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from pbx.app import serve
+    from pbx.cli.demo import prepare_demo
+    from pbx.roles import set_up_logging
+
+    listeners = arguments.sip or (DEV_LISTENERS if arguments.dev else None)
+    overrides: Raw = {}
+    if listeners is not None:
+        overrides["sip"] = {"listen": [str(listener) for listener in listeners]}
+    settings = settings_of(arguments, overrides)
+    set_up_logging(settings.log, "server")
+    data = DataDirectory(Path(settings.server.data))
+    if arguments.demo:
+        prepare_demo(data, settings)
+    return serve(data, settings)
