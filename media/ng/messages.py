@@ -124,8 +124,8 @@ def offer(
     ``received_from``: numeric host that the SIP message came from (drives latching).
     ``direction``: names of the interfaces of the offerer's and the other side.
     ``source_address``: use ``received_from`` in place of the addresses in the SDP.
-    ``origin_key``: names the leg that will receive the result, so that its ``o=`` line continues
-    over several NG calls (extension; rtpengine ignores it).
+    ``origin_key``: the tag that the leg which receives the result had in an earlier NG call, so
+    that its ``o=`` line continues in this one (extension; rtpengine ignores it).
     """
     message: Message = {"command": "offer", "call-id": call_id, "from-tag": from_tag}
     if to_tag:
@@ -185,14 +185,18 @@ def _fill(
         message["origin-key"] = origin_key
 
 
-def delete(call_id: str, from_tag: str = "", to_tag: str = "") -> Message:
-    """End the call (or the branch of one tag); the reply carries the statistics.
+def delete(call_id: str, from_tag: str, to_tag: str = "") -> Message:
+    """End the call, or with ``to_tag`` one branch of it; the reply carries the statistics.
 
+    ``from_tag`` is the first offerer's: rtpengine tells no statistics without it.
     ``delete-delay`` 0: rtpengine would otherwise keep the call for half a minute.
     """
-    message: Message = {"command": "delete", "call-id": call_id, "delete-delay": 0}
-    if from_tag:
-        message["from-tag"] = from_tag
+    message: Message = {
+        "command": "delete",
+        "call-id": call_id,
+        "from-tag": from_tag,
+        "delete-delay": 0,
+    }
     if to_tag:
         message["to-tag"] = to_tag
     return message
