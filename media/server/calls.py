@@ -110,25 +110,33 @@ class Face:
 
     def release(self, relay: Relay, now: float) -> None:
         """Give the ports back; the figures are kept."""
-        if self.pair is None or self.pool is None:
-            return
-        self.earlier = self.figures(relay)
-        self.pool.release(self.pair, relay, now)
-        self.pair = self.pool = None
+        if self.pair is not None and self.pool is not None:
+            for stats in self.pool.release(self.pair, relay, now):
+                self.earlier = self.earlier.plus(figures_of(stats))
+            self.pair = self.pool = None
 
     @property
     def is_rejected(self) -> bool:
         """Whether the last exchange left this media out."""
         return self.description is not None and self.description.is_rejected
 
-    def figures(self, relay: Relay) -> Figures:
-        """All counters so far."""
-        total = self.earlier
-        if self.pair is not None:
-            total = total.plus(figures_of(relay.stats(self.pair.rtp)))
-            if self.pair.rtcp:
-                total = total.plus(figures_of(relay.stats(self.pair.rtcp)))
-        return total
+    def count(self, relay: Relay) -> Count:
+        """All counters so far, and those of the RTP stream alone."""
+        if self.pair is None:
+            return Count(self.earlier, None)
+        stats = relay.stats(self.pair.rtp)
+        total = self.earlier.plus(figures_of(stats))
+        if self.pair.rtcp:
+            total = total.plus(figures_of(relay.stats(self.pair.rtcp)))
+        return Count(total, stats)
+
+
+class Count(NamedTuple):
+    """A face's counters at one moment."""
+
+    total: Figures
+    rtp: StreamStats | None
+    """None when the media has no ports."""
 
 
 class Party:
@@ -163,7 +171,7 @@ class Side:
         """``party`` has the media of this side from now on."""
         if party is self.current:
             return
-        now_counted = [face.figures(relay) for face in self.faces]
+        now_counted = [face.count(relay).total for face in self.faces]
         if self.current is not None:
             self.current.final = own_figures(self.current, now_counted)
             party.base = now_counted

@@ -13,7 +13,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from media.errors import LocalMediaError, NoPorts
-from media.native.relay import Relay
+from media.native.relay import Relay, StreamStats
 
 QUARANTINE_S: Final = 60.0
 #: With nothing else free, a pair may be used again this long after release: enough for packets
@@ -114,13 +114,14 @@ class PortPool:
                 return False
         return True
 
-    def release(self, pair: PortPair, relay: Relay, now: float) -> None:
-        """Close the sockets; the pair rests before it is used again."""
-        relay.close(pair.rtp)
+    def release(self, pair: PortPair, relay: Relay, now: float) -> list[StreamStats]:
+        """Close the sockets, return their last figures; the pair rests before its next use."""
+        stats = [relay.close(pair.rtp)]
         if pair.rtcp:
-            relay.close(pair.rtcp)
+            stats.append(relay.close(pair.rtcp))
         self._in_use.remove(pair.port)
         self._quarantine.append((now, pair.port))
+        return stats
 
     def owns(self, port: int) -> bool:
         """Whether a port is one of ours at this moment (self-loop check)."""

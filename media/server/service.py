@@ -28,7 +28,7 @@ from media.server.calls import Call, Side
 from media.server.exchange import Exchange, Rewritten
 from media.server.options import ExchangeOptions, identifier, number, words
 from media.server.ports import QUARANTINE_S, PortPool, Rng
-from media.server.report import report
+from media.server.report import Report
 
 #: A signalling process introduces itself by name; a cluster has few nodes.
 MAX_NODES: Final = 64
@@ -314,7 +314,8 @@ class NgService:
         return call
 
     def _report(self, call: Call, now: float) -> Message:
-        return {**report(call, self._relay, now, self._wall_offset_s), "result": "ok"}
+        report = Report(call, self._relay, now, self._wall_offset_s)
+        return {**report.message(), "result": "ok"}
 
     def _schedule(self, call: Call, due: float) -> None:
         """Look at the call no later than ``due``; only a nearer time costs an entry."""
