@@ -24,13 +24,14 @@ Done = Callable[[MediaReply, float], None]
 class Bridge:
     """A session of the media service; released exactly once."""
 
-    __slots__ = ("_allocated", "call", "id", "released")
+    __slots__ = ("_offerer_tag", "call", "id", "released")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.id = call.next_bridge_id()
         self.released = False
-        self._allocated = False
+        self._offerer_tag = ""
+        """Leg of the first offer; empty while the service holds nothing for this bridge."""
         call.node.bridges[self.id] = self
 
     def offer(
@@ -40,7 +41,7 @@ class Bridge:
         if self.released:
             return
         # The service is asked, so it may hold ports from now on even if the reply is lost.
-        self._allocated = True
+        self._offerer_tag = self._offerer_tag or offerer.id
         other = answerer.party() if answerer is not None else None
         self.call.node.media.offer(self.id, offerer.party(), other, body, now, self._guard(done))
 
@@ -70,7 +71,7 @@ class Bridge:
             return
         self.released = True
         self.call.node.bridges.pop(self.id, None)
-        if not self._allocated:
+        if not self._offerer_tag:
             done(now)
             return
         call = self.call
@@ -94,7 +95,7 @@ class Bridge:
                 )
             done(later)
 
-        call.node.media.delete(self.id, now, figures)
+        call.node.media.delete(self.id, self._offerer_tag, now, figures)
 
     def _guard(self, done: Done) -> Done:
         """A reply that comes after the release is nobody's."""

@@ -21,6 +21,12 @@ class CallConfig:
     everybody else, so that nobody learns which accounts exist."""
     calls_total: int = 5000
     """Calls at once on this node; more get 503 with Retry-After."""
+    calls_per_account: int = -1
+    """Calls at once of an account without a limit of its own; -1 means no limit."""
+    registrations: int = 100_000
+    """Bindings of all accounts; more get 503."""
+    contacts_per_account: int = 10
+    """Bindings of an account without a limit of its own."""
     setups_per_s: float = 0.0
     """Rate of new calls above which 503 is answered; 0 means no limit."""
     no_answer_s: float = 180.0

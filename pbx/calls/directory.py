@@ -25,7 +25,8 @@ class Account:
         self.ha1_md5 = ""
         self.ha1_sha256 = ""
         self.calls_limit = -1
-        self.max_contacts = 10
+        """-1: the server's default applies; so for `max_contacts`."""
+        self.max_contacts = -1
 
     @property
     def address(self) -> str:

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 class CallLimits:
     """Concurrent calls by account."""
 
-    __slots__ = ("_active", "_directory")
+    __slots__ = ("_active", "_default", "_directory")
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(self, directory: Directory, default: int) -> None:
+        """`default` is the limit of accounts without their own, -1 for none."""
         self._directory = directory
+        self._default = default
         self._active: dict[str, int] = {}
 
     def take(self, account: str, counted: list[str]) -> str | None:
@@ -27,7 +29,8 @@ class CallLimits:
             return None
         active = self._active.get(account, 0)
         entry = self._directory.by_address(account)
-        if entry is not None and 0 <= entry.calls_limit <= active:
+        limit = self._default if entry is None or entry.calls_limit < 0 else entry.calls_limit
+        if 0 <= limit <= active:
             return f"{account} has {active} calls, its limit"
         self._active[account] = active + 1
         counted.append(account)

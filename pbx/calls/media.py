@@ -48,6 +48,8 @@ class NgMedia:
         self._client = NgClient(prefix, on_event=self._event)
         self._now = 0.0
         self._missed = 0
+        self.answered = False
+        """Whether the service has ever answered."""
         self._ping_due: float | None = None
 
     # The shell's side.
@@ -94,6 +96,7 @@ class NgMedia:
             self._missed += 1
             return
         self._missed = 0
+        self.answered = True
         if messages.is_unknown_command(reply.data):
             self._node = ""  # a foreign engine: it knows only ping
 
@@ -155,13 +158,14 @@ class NgMedia:
     def delete(
         self,
         session: str,
+        offerer_tag: str,
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None:
         def deleted(reply: NgReply, later: float) -> None:
             done(_figures(reply), later)
 
-        self._request(messages.delete(session), now, deleted)
+        self._request(messages.delete(session, offerer_tag), now, deleted)
 
 
 def _reply(reply: NgReply) -> MediaReply:
@@ -209,6 +213,7 @@ class NoMedia:
     def delete(
         self,
         session: str,
+        offerer_tag: str,
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None:

@@ -69,7 +69,7 @@ class SignalNode:
         self.directory = directory if directory is not None else Directory()
         self.locations = Locations(self)
         self.router = Router(self.directory, self.locations)
-        self.limits = CallLimits(self.directory)
+        self.limits = CallLimits(self.directory, config.calls_per_account)
         self.guard = Guard(config)
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
         self.registration = Registration(self)

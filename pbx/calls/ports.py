@@ -100,6 +100,7 @@ class MediaPort(Protocol):
     def delete(
         self,
         session: str,
+        offerer_tag: str,
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None: ...

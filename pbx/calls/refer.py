@@ -20,9 +20,9 @@ from sip.uri import SipUri, parse_uri
 
 if TYPE_CHECKING:
     from pbx.calls.node import SignalNode
-    from sip.headers import Replaces
     from sip.events import ReferReceived
     from sip.flow import Flow
+    from sip.headers import Replaces
     from sip.message import Request
 
 
@@ -69,8 +69,7 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
 
 def bare(uri: SipUri) -> str:
     """The address of a Refer-To without its embedded header fields and method."""
-    text = str(uri).partition("?")[0]
-    return text
+    return str(uri).partition("?")[0]
 
 
 def _attended(leg: Leg, peer: Leg, event: ReferReceived, address: str, now: float) -> bool:

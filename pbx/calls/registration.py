@@ -14,7 +14,7 @@ from pbx.calls.locations import Location, stream_of
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.kernel.events import Event
 from sip import registrar
-from sip.registrar import PRIVATE_NETWORKS, Binding, RegistrarConfig, RegisterResult
+from sip.registrar import PRIVATE_NETWORKS, Binding, RegisterResult, RegistrarConfig
 from sip.uri import SipUri
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Registration:
                 min_expires_s=base.min_expires_s,
                 max_expires_s=base.max_expires_s,
                 private_networks=base.private_networks,
-                max_contacts=max_contacts if max_contacts >= 0 else 1_000,
+                max_contacts=(
+                    max_contacts if max_contacts >= 0 else self._node.config.contacts_per_account
+                ),
             )
         return config
 
@@ -116,7 +118,8 @@ class Registration:
             node.engine.respond(transaction, 200, None, result.headers, now=now)
             node.locations.arm(now)
             return
-        if not node.log.healthy:
+        full = node.locations.count + len(result.added) > node.config.registrations
+        if not node.log.healthy or (result.added and full):
             self._unavailable(transaction, now)
             return
         self._running[address] = deque()
@@ -179,7 +182,7 @@ class Registration:
                 self._evaluate(current, next_transaction, request, flow, now)
 
     def _unavailable(self, transaction: ServerTransaction, now: float) -> None:
-        """The log takes nothing: nothing may be promised (RFC 3261 §21.5.4)."""
+        """The log or the table takes nothing: nothing may be promised (RFC 3261 §21.5.4)."""
         base = self._node.config.retry_after_s
         retry_after = str(base + int(self._node.rng.random() * base * 2))
         self._node.engine.respond(transaction, 503, None, (("Retry-After", retry_after),), now=now)

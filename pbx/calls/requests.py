@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ALLOW: Final = (
     "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY"
 )
+SUPPORTED: Final = "replaces, timer, 100rel, path, outbound"
 #: Request bodies that carry digits (legacy INFO usage).
 _DTMF_TYPES: Final = frozenset({"application/dtmf-relay", "application/dtmf"})
 #: In-dialog methods that cross the bridge.
@@ -61,9 +62,9 @@ class Requests:
             transaction,
             200,
             None,
-            (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", "replaces, timer, 100rel, path, outbound")),
+            (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", SUPPORTED)),
             now=now,
-        )  # fmt: skip
+        )
 
     def message(
         self, transaction: ServerTransaction, request: Request, flow: Flow, now: float

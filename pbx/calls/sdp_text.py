@@ -32,7 +32,7 @@ def direction(body: bytes) -> str:
     for line in body.splitlines():
         if line.startswith(b"m="):
             in_media = True
-            live = not line.split(b" ", 2)[1:2] == [b"0"]
+            live = line.split(b" ", 2)[1:2] != [b"0"]
             if live:
                 media.append(session)
             continue

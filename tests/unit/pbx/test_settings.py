@@ -175,8 +175,8 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ),
         ("sip", "outside_calls", 1, "sip.outside_calls = 1: must be true or false"),
         ("server", "node", 1, "server.node = 1: must be a text in quotes"),
-        ("media", "engine", "rtpengine", 'must be "local" or "ng:HOST:PORT"'),
-        ("media", "engine", 1, 'must be "local" or "ng:HOST:PORT"'),
+        ("media", "engine", "rtpengine", 'must be "local", "ng:HOST:PORT" or "off"'),
+        ("media", "engine", 1, 'must be "local", "ng:HOST:PORT" or "off"'),
         ("media", "ng", "on", 'must be "auto", "off" or "HOST:PORT"'),
         ("log", "level", "loud", 'must be "debug" or "info" or "warning" or "error"'),
         ("sip", "listen", "127.0.0.1:5060", 'must be a list, each "HOST:PORT/udp"'),
@@ -298,6 +298,7 @@ def test_what_is_no_media_engine(text: str) -> None:
 
 def test_media_engines_and_ng_places() -> None:
     assert parse_engine("local") == "local"
+    assert parse_engine("off") == "off"
     assert parse_engine("ng:[::1]:2223") == "ng:[::1]:2223"
     assert parse_ng("off") == "off"
     assert parse_ng("127.0.0.1:0") == "127.0.0.1:0"

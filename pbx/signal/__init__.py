@@ -1,0 +1,1 @@
+"""The signal role: SIP and call control in one process, on asyncio."""

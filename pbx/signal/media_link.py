@@ -1,0 +1,131 @@
+"""Datagrams between call control and the media service (NG protocol).
+
+A Unix datagram socket for our own service, UDP for an rtpengine daemon. Feeds
+:class:`~pbx.calls.media.NgMedia` and arms its one timer. A service that restarts is found again
+by its address: sending fails until it is back, the client repeats.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from pbx.calls.media import NgMedia
+
+_MAX_DATAGRAM_BYTES: Final = 65_536
+#: Datagrams taken per wake, so that SIP gets its turn.
+_BATCH: Final = 64
+
+
+class MediaLink:
+    """One socket to one media service."""
+
+    def __init__(
+        self,
+        opened: socket.socket,
+        make: Callable[[Callable[[bytes], None]], NgMedia],
+        monotonic: Callable[[], float],
+        after: Callable[[], None],
+        own_path: Path | None = None,
+    ) -> None:
+        """`make` builds the media port around our `send`; `after` flushes what it caused."""
+        self._socket = opened
+        self._monotonic = monotonic
+        self._after = after
+        self._own_path = own_path
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self.media = make(self._send)
+        self._loop.add_reader(opened.fileno(), self._readable)
+
+    def start(self) -> None:
+        """Say hello."""
+        self.media.start(self._monotonic())
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Arm the loop's timer for the client's next one; call it after any request."""
+        due = self.media.next_timer()
+        timer = self._timer
+        if due is None:
+            return
+        if timer is not None:
+            if self._timer_at <= due:
+                return
+            timer.cancel()
+        self._timer_at = due
+        delay_s = max(0.0, due - self._monotonic())
+        self._timer = self._loop.call_later(delay_s, self._fire)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+        if self._own_path is not None:
+            self._own_path.unlink(missing_ok=True)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.media.handle_timers(self._monotonic())
+        self.rearm()
+        self._after()
+
+    def _send(self, datagram: bytes) -> None:
+        # Not there or its queue full: the client repeats after half a second.
+        with contextlib.suppress(OSError):
+            self._socket.send(datagram)
+        self.rearm()
+
+    def _readable(self) -> None:
+        now = self._monotonic()
+        for _ in range(_BATCH):
+            try:
+                datagram = self._socket.recv(_MAX_DATAGRAM_BYTES)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError:  # ICMP: the daemon is away
+                break
+            self.media.receive(datagram, now)
+        self.rearm()
+        self._after()
+
+
+def open_unix(own: Path, service: Path) -> socket.socket:
+    """A datagram socket bound to `own`, talking to the service's socket file.
+
+    Not connected: the file is a new one after each restart of the service.
+    """
+    own.unlink(missing_ok=True)
+    opened = _UnixDatagram(str(service))
+    opened.setblocking(False)
+    opened.bind(str(own))
+    os.chmod(own, 0o600)
+    return opened
+
+
+class _UnixDatagram(socket.socket):
+    """``send`` addresses the service by name each time."""
+
+    def __init__(self, service: str) -> None:
+        super().__init__(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._service = service
+
+    def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
+        return self.sendto(data, flags, self._service)
+
+
+def open_udp(host: str, port: int) -> socket.socket:
+    """A UDP socket connected to an rtpengine daemon."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    opened = socket.socket(family, socket.SOCK_DGRAM)
+    opened.setblocking(False)
+    opened.connect((host, port))
+    return opened

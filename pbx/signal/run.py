@@ -1,0 +1,345 @@
+"""The signal role: composes engine, endpoint, call control, log and media link, and runs them.
+
+Start: fold accounts and bindings, close calls that an earlier run left open, open the listeners,
+report ``ready`` once the media service answers. Stop (SIGTERM): refuse new work, end calls, write
+what is queued, close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import signal
+import socket
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from pbx.calls.config import CallConfig
+from pbx.calls.directory import Directory
+from pbx.calls.media import NgMedia, NoMedia
+from pbx.calls.node import SignalNode
+from pbx.calls.ports import MediaPort
+from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
+from pbx.kernel.clock import SystemClock
+from pbx.roles import Fatal, RoleContext
+from pbx.settings import Listener, Settings, parse_host_port
+from pbx.signal.media_link import MediaLink, open_udp, open_unix
+from pbx.signal.restore import restore
+from sip.endpoint import (
+    EndpointLimits,
+    Resolver,
+    SipEndpoint,
+    TlsContexts,
+    TlsSettings,
+    ensure_self_signed,
+)
+from sip.engine import EngineConfig, SipEngine
+from sip.events import Event
+from sip.flow import Address
+
+log = logging.getLogger("pbx.signal")
+
+#: How long to wait for the media service before saying ready without it: calls then get 503
+#: until it is back, registrations work.
+_MEDIA_WAIT_S: Final = 5.0
+
+
+def run(context: RoleContext) -> int:
+    """Be the signal role until SIGTERM."""
+    with asyncio.Runner() as runner:
+        return runner.run(_Signal(context).main())
+
+
+def call_config(settings: Settings) -> CallConfig:
+    """Call control's part of the settings."""
+    sip, limits = settings.sip, settings.limits
+    return CallConfig(
+        node=settings.server.node,
+        client_ips=sip.client_ips,
+        outside_calls=sip.outside_calls,
+        calls_total=limits.calls_total,
+        calls_per_account=limits.calls_per_account,
+        setups_per_s=limits.setups_per_s,
+        no_answer_s=sip.no_answer_s,
+        register_expires_s=sip.register_expires_s,
+        register_min_s=sip.register_min_s,
+        register_max_s=sip.register_max_s,
+        nonce_life_s=sip.nonce_life_s,
+        failed_logins=limits.failed_logins,
+        failed_logins_s=limits.failed_logins_s,
+        lock_s=limits.lock_s,
+        requests_per_s=limits.requests_per_s,
+        requests_burst=limits.requests_burst,
+        nat_networks=sip.nat_networks,
+        registrations=limits.registrations,
+        contacts_per_account=limits.contacts_per_account,
+    )
+
+
+def engine_config(settings: Settings) -> EngineConfig:
+    """The SIP engine's part of the settings."""
+    sip = settings.sip
+    advertised = settings.server.advertised
+
+    def advertise(_transport: str, local: Address) -> Address | None:
+        return (advertised, local[1]) if advertised else None
+
+    return EngineConfig(
+        t1_s=sip.t1_s,
+        t2_s=sip.t2_s,
+        t4_s=sip.t4_s,
+        user_agent=sip.user_agent,
+        session_expires_s=sip.session_expires_s,
+        min_se_s=sip.min_se_s,
+        udp_mtu_bytes=sip.udp_mtu_bytes,
+        strict_source=True,
+        advertised=advertise if advertised else None,
+    )
+
+
+class _Signal:
+    """Everything of one run."""
+
+    def __init__(self, context: RoleContext) -> None:
+        self._context = context
+        self._settings = context.settings
+        self._clock = SystemClock()
+        self._rng = random.SystemRandom()
+        self._link: MediaLink | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    async def main(self) -> int:
+        """Start, run, stop."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        event_log = self._open_log()
+        try:
+            writer = LogWriter(event_log, notify=self._notify(loop))
+            directory = Directory()
+            self.engine = SipEngine(engine_config(self._settings), self._rng)
+            self.node = SignalNode(
+                self.engine,
+                self._media(),
+                writer,
+                self._clock,
+                self._rng,
+                call_config(self._settings),
+                directory=directory,
+            )
+            position = restore(event_log, self._context.data.path, self.node)
+            self.endpoint = self._endpoint()
+            writer.start()
+            try:
+                listeners = self._listen()
+                directory.set_own_hosts(self._own_hosts(listeners))
+                await self._media_ready()
+                self.node.start(_version(), os.getpid(), listeners, self._clock.monotonic())
+                loop.add_signal_handler(signal.SIGHUP, self.endpoint.reload_tls)
+                self._context.ready()
+                async with asyncio.TaskGroup() as tasks:
+                    follower = tasks.create_task(self._follow(event_log, position))
+                    await stop.wait()
+                    await self._stop()
+                    follower.cancel()
+            finally:
+                await self.endpoint.aclose()
+                if self._link is not None:
+                    self._link.close()
+                writer.stop()
+        finally:
+            event_log.close()
+        return 0
+
+    # Parts.
+
+    def _open_log(self) -> EmbeddedLog:
+        try:
+            return open_log(self._context.data.path, node=self._settings.server.node)
+        except LogUnavailable as error:
+            raise Fatal(str(error)) from error
+
+    def _notify(self, loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], object]:
+        """Completions of the log run on the loop and what they cause goes out at once."""
+
+        def completed(function: Callable[[], None]) -> None:
+            function()
+            self._acted()
+
+        return lambda function: loop.call_soon_threadsafe(completed, function)
+
+    def _media(self) -> MediaPort:
+        settings = self._settings
+        engine = settings.media.engine
+        if engine == "off":
+            return NoMedia()
+        data = self._context.data
+        epoch = f"{self._clock.wall_ns():x}"
+
+        def make(send: Callable[[bytes], None]) -> NgMedia:
+            return NgMedia(
+                engine,
+                f"{self._rng.getrandbits(40):x}_",
+                send,
+                node=settings.server.node if engine == "local" else "",
+                epoch=epoch,
+                on_timeout=lambda session, now: self.node.on_media_timeout(session, now),
+            )
+
+        if engine == "local":
+            own = data.run / "signal.sock"
+            link = MediaLink(
+                open_unix(own, data.media_socket), make, self._clock.monotonic, self._acted, own
+            )
+        else:
+            host, port = parse_host_port(engine.removeprefix("ng:"))
+            link = MediaLink(open_udp(host, port), make, self._clock.monotonic, self._acted)
+        self._link = link
+        return link.media
+
+    def _endpoint(self) -> SipEndpoint:
+        settings = self._settings
+        limits = EndpointLimits(
+            connections=settings.limits.connections,
+            connections_per_address=settings.limits.connections_per_source,
+        )
+        tls = None
+        if any(listener.transport == "tls" for listener in settings.sip.listen):
+            tls = self._tls()
+        return SipEndpoint(
+            self.engine,
+            self._on_events,
+            Resolver(self._rng),
+            monotonic=self._clock.monotonic,
+            limits=limits,
+            tls=tls,
+        )
+
+    def _tls(self) -> TlsContexts:
+        sip = self._settings.sip
+        if sip.tls_certificate:
+            certificate, key = Path(sip.tls_certificate), Path(sip.tls_key or sip.tls_certificate)
+        else:
+            names = [self._settings.server.advertised or socket.gethostname()]
+            certificate, key = ensure_self_signed(self._context.data.path / "tls", names)
+        try:
+            return TlsContexts(TlsSettings(certificate, key))
+        except OSError as error:
+            raise Fatal(f"cannot use the TLS certificate {certificate}: {error}") from error
+
+    def _listen(self) -> tuple[str, ...]:
+        opened = []
+        adders = {
+            "udp": self.endpoint.add_udp,
+            "tcp": self.endpoint.add_tcp,
+            "tls": self.endpoint.add_tls,
+        }
+        for wanted in self._settings.sip.listen:
+            try:
+                host, port = adders[wanted.transport](wanted.host, wanted.port)
+            except OSError as error:
+                raise Fatal(
+                    f"cannot listen on {wanted}: {error.strerror or error}; stop what uses it or "
+                    "name another with --sip HOST:PORT/transport"
+                ) from error
+            listener = Listener(wanted.transport, host, port)
+            self._context.listening(listener)
+            opened.append(str(listener))
+        return tuple(opened)
+
+    def _own_hosts(self, listeners: tuple[str, ...]) -> frozenset[str]:
+        """Addresses that mean this server when they stand where a domain is expected."""
+        hosts = {self._settings.server.advertised.lower(), "localhost"}
+        for listener in self._settings.sip.listen:
+            if listener.host in ("0.0.0.0", "::"):
+                hosts.update(_machine_addresses())
+            else:
+                hosts.add(listener.host)
+        hosts.add(socket.gethostname().lower())
+        return frozenset(hosts - {""})
+
+    async def _media_ready(self) -> None:
+        link = self._link
+        if link is None:
+            return
+        link.start()
+        for _ in range(int(_MEDIA_WAIT_S / 0.02)):
+            if link.media.answered:
+                return
+            await asyncio.sleep(0.02)
+        log.warning("the media service does not answer yet: calls get 503 until it does")
+
+    # Running.
+
+    def _on_events(self, events: list[Event], now: float) -> None:
+        self.node.on_events(events, now)
+        self._rearm()
+
+    def _acted(self) -> None:
+        """Call control acted outside an engine event: send what it left."""
+        self.endpoint.flush()
+        self._rearm()
+
+    def _rearm(self) -> None:
+        due = self.node.next_timer()
+        if due is None:
+            return
+        timer = self._timer
+        if timer is not None:
+            if self._timer_at <= due:
+                return
+            timer.cancel()
+        self._timer_at = due
+        delay_s = max(0.0, due - self._clock.monotonic())
+        self._timer = asyncio.get_running_loop().call_later(delay_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.node.handle_timers(self._clock.monotonic())
+        self._acted()
+
+    async def _follow(self, event_log: EmbeddedLog, position: int) -> None:
+        """Accounts and domains that commands change while we run."""
+        async for record in follow(event_log, position, category="pbx.config"):
+            self.node.apply(record)
+            self._acted()
+
+    async def _stop(self) -> None:
+        """End every call; bounded by the supervisor's patience."""
+        stopped = asyncio.Event()
+        self.node.stop(self._clock.monotonic(), stopped.set)
+        self._acted()
+        try:
+            async with asyncio.timeout(self._settings.server.stop_s * 0.8):
+                await stopped.wait()
+                # BYE needs its answer, or at least its first retransmissions.
+                while self.engine.statistics().get("client_transactions", 0):
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            log.warning("some calls could not be ended in time")
+
+
+def _machine_addresses() -> set[str]:
+    """Addresses this machine is reached at: loopback and what a connection out would use."""
+    hosts = {"127.0.0.1", "::1"}
+    for family, probe in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
+        try:
+            with socket.socket(family, socket.SOCK_DGRAM) as sock:
+                sock.connect((probe, 9))
+                hosts.add(sock.getsockname()[0])
+        except OSError:
+            continue
+    return hosts
+
+
+def _version() -> str:
+    try:
+        return version("ringlog")
+    except PackageNotFoundError:
+        return "0"
