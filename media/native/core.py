@@ -167,7 +167,7 @@ class RelayCore:
     def address(self, handle: int) -> Address:
         return self._streams[handle].local
 
-    def configure(self, handle: int, config: StreamConfig, now: float) -> None:
+    def configure(self, handle: int, config: StreamConfig) -> None:
         """Apply a configuration; raises ValueError and changes nothing when it is unsafe."""
         stream = self._streams[handle]
         config = normalised(config, stream.local)
@@ -175,11 +175,12 @@ class RelayCore:
             raise SelfLoop("a stream cannot be its own sink")
         if config.remote is not None and self.is_own_port(config.remote):
             raise SelfLoop(f"{config.remote} is a port of this relay")
-        if stream.config is not None and config.generation != stream.config.generation:
+        former = stream.config
+        if former is None or (former.generation, former.nat) != (config.generation, config.nat):
             stream.control_source = None
         stream.config = config
         stream.early = may_send_early(config)
-        stream.latch.describe(config, now)
+        stream.latch.describe(config)
 
     def stats(self, handle: int, now: float) -> StreamStats:
         stream = self._streams[handle]

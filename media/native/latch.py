@@ -198,7 +198,7 @@ class Latch:
         self.timestamp = 0
         self.last_s = 0.0
 
-    def describe(self, config: StreamConfig, now: float) -> None:
+    def describe(self, config: StreamConfig) -> None:
         """Apply a configuration; only a new generation opens learning again."""
         anew = (
             self.state is LatchState.IDLE
@@ -218,7 +218,6 @@ class Latch:
         elif anew:
             self._enter(LatchInput.DESCRIBED_NAT)
             self.locked = None
-            self.last_s = now
 
     def is_stranger(self, source: Address) -> bool:
         """Whether no packet of this source can be accepted, whatever it says."""

@@ -53,7 +53,7 @@ class TwinRelay:
 
     def configure(self, handle: int, config: StreamConfig) -> None:
         with self._lock:
-            self._core.configure(handle, config, time.monotonic())
+            self._core.configure(handle, config)
 
     def stats(self, handle: int) -> StreamStats:
         with self._lock:
