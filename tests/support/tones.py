@@ -1,0 +1,91 @@
+"""Tones in recordings: who hears whom is measured, not assumed.
+
+A phone plays a sine of its own frequency; what the other one recorded is looked at by FFT. Level
+and purity are taken over the middle of the recording, away from the clicks of starting audio.
+"""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SILENCE_DBFS: Final = -50.0
+"""Below this nothing is heard: G.711's idle noise is near -66 dBFS."""
+TOLERANCE_HZ: Final = 4.0
+"""Two bins of a half-second FFT."""
+
+
+class Tone(NamedTuple):
+    """The strongest component of a recording."""
+
+    frequency_hz: float
+    level_dbfs: float
+    """Of the component alone; a sine at full scale has -3 dBFS."""
+    snr_db: float
+    """Of the component against everything else."""
+    duration_s: float
+    """Of the whole recording."""
+
+    def is_at(self, frequency_hz: float) -> bool:
+        """Whether it is audible and at this frequency."""
+        return (
+            self.level_dbfs > SILENCE_DBFS and abs(self.frequency_hz - frequency_hz) < TOLERANCE_HZ
+        )
+
+    @property
+    def silent(self) -> bool:
+        return self.level_dbfs <= SILENCE_DBFS
+
+
+def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
+    """pcm: float64, (samples,), -1..1; and the rate in Hz. The first channel of a 16-bit file."""
+    with wave.open(str(path), "rb") as file:
+        rate_hz, channels = file.getframerate(), file.getnchannels()
+        frames = file.readframes(file.getnframes())
+    pcm = np.frombuffer(frames, dtype="<i2")[::channels]
+    return pcm.astype(np.float64) / 32768.0, rate_hz
+
+
+def measure(path: Path, skip_s: float = 0.3) -> Tone:
+    """The strongest component of a recording, without its first and last `skip_s`."""
+    pcm, rate_hz = read_wav(path)
+    skip = int(skip_s * rate_hz)
+    return measure_pcm(pcm[skip : len(pcm) - skip], rate_hz, len(pcm) / rate_hz)
+
+
+def measure_pcm(pcm: NDArray[np.float64], rate_hz: int, duration_s: float) -> Tone:
+    """As :func:`measure`, of samples: float64, (samples,), -1..1."""
+    if len(pcm) < rate_hz // 4:
+        return Tone(0.0, -120.0, 0.0, duration_s)
+    window = np.hanning(len(pcm))
+    power = np.abs(np.fft.rfft(pcm * window)) ** 2
+    power[:3] = 0.0  # Offset is not sound.
+    peak = int(power.argmax())
+    # A Hann window spreads a sine over its neighbours.
+    lobe = power[max(0, peak - 3) : peak + 4].sum()
+    rest = power.sum() - lobe
+    # Parseval for a one-sided spectrum under this window.
+    mean_square = 2.0 * lobe / (len(pcm) * (window**2).sum())
+    return Tone(
+        frequency_hz=peak * rate_hz / len(pcm),
+        level_dbfs=_decibels(mean_square),
+        snr_db=_decibels(lobe / rest) if rest > 0.0 else 120.0,
+        duration_s=duration_s,
+    )
+
+
+def level_of(pcm: NDArray[np.float64], rate_hz: int, frequency_hz: float) -> float:
+    """Level in dBFS of one frequency, whatever else sounds beside it."""
+    window = np.hanning(len(pcm))
+    power = np.abs(np.fft.rfft(pcm * window)) ** 2
+    centre = round(frequency_hz * len(pcm) / rate_hz)
+    lobe = power[max(0, centre - 3) : centre + 4].sum()
+    return _decibels(2.0 * lobe / (len(pcm) * (window**2).sum()))
+
+
+def _decibels(ratio: float) -> float:
+    return 10.0 * float(np.log10(max(ratio, 1e-12)))
