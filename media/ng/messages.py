@@ -185,18 +185,15 @@ def _fill(
         message["origin-key"] = origin_key
 
 
-def delete(call_id: str, from_tag: str, to_tag: str = "") -> Message:
+def delete(call_id: str, from_tag: str = "", to_tag: str = "") -> Message:
     """End the call, or with ``to_tag`` one branch of it; the reply carries the statistics.
 
-    ``from_tag`` is the first offerer's: rtpengine tells no statistics without it.
-    ``delete-delay`` 0: rtpengine would otherwise keep the call for half a minute.
+    ``from_tag``: the first offerer's. Our service does without; rtpengine 10.5 then deletes the
+    call too, but tells no statistics. ``delete-delay`` 0: it would keep the call for a while.
     """
-    message: Message = {
-        "command": "delete",
-        "call-id": call_id,
-        "from-tag": from_tag,
-        "delete-delay": 0,
-    }
+    message: Message = {"command": "delete", "call-id": call_id, "delete-delay": 0}
+    if from_tag:
+        message["from-tag"] = from_tag
     if to_tag:
         message["to-tag"] = to_tag
     return message

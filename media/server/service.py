@@ -266,6 +266,11 @@ class NgService:
         events, self._events = self._events, []
         return events
 
+    @property
+    def call_count(self) -> int:
+        """Running calls."""
+        return len(self._calls)
+
     # -- figures ----------------------------------------------------------------------------
 
     def statistics(self, now: float) -> Message:
