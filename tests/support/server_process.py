@@ -1,0 +1,241 @@
+"""A server as its user runs it: ``pbx serve`` and the other commands, in processes of their own.
+
+The interop tests know the server only from here: what it prints, what its commands say, and SIP.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+START_S = 30.0
+STOP_S = 20.0
+COMMAND_S = 30.0
+ROOT = Path(__file__).parents[2]
+DOMAIN = "test.example"
+DEFAULT_LISTENERS = ("127.0.0.1:0/udp", "127.0.0.1:0/tcp")
+
+_LISTENING = re.compile(r"listening (?P<host>\S+):(?P<port>\d+)/(?P<transport>\w+)$")
+
+
+class ServerError(AssertionError):
+    """The server or a command did not do what its user may expect."""
+
+
+class ServerProcess:
+    """``pbx serve`` over a data directory; a context manager that starts and stops it."""
+
+    def __init__(
+        self,
+        data: Path,
+        *,
+        listeners: Sequence[str] = DEFAULT_LISTENERS,
+        settings: str = "",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """`settings` is the text of a TOML settings file."""
+        self.data = data
+        self._wanted = list(listeners)
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+        self.lines: list[str] = []
+        """What it printed since the last start."""
+        self.addresses: dict[str, tuple[str, int]] = {}
+        """Bound address by transport."""
+        self._inbox: queue.Queue[str | None] = queue.Queue()
+        self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
+        data.mkdir(parents=True, exist_ok=True)
+        if settings:
+            (data / "ringlog.toml").write_text(settings)
+
+    def __enter__(self) -> ServerProcess:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+    # ---- life
+
+    def start(self) -> None:
+        """Start it and wait for ``ready``; later starts take the same ports again."""
+        options = [part for listener in self._wanted for part in ("--sip", listener)]
+        self.lines.clear()
+        self._inbox = queue.Queue()
+        with (self.data / "server.log").open("ab") as errors:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pbx", "serve", "--data", str(self.data), *options],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=self.environment,
+                cwd=ROOT,
+            )
+        self._reader = threading.Thread(
+            target=self._read, args=(self._process, self._inbox), daemon=True
+        )
+        self._reader.start()
+        self._await_ready(time.monotonic() + START_S)
+        self._wanted = [
+            f"{host}:{port}/{transport}" for transport, (host, port) in self.addresses.items()
+        ]
+
+    @staticmethod
+    def _read(process: subprocess.Popen[str], inbox: queue.Queue[str | None]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            inbox.put(line.rstrip("\n"))
+        inbox.put(None)
+
+    def _await_ready(self, deadline: float) -> None:
+        while True:
+            try:
+                line = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise ServerError(f"not ready in time; {self._told()}") from None
+            if line is None:
+                raise ServerError(f"it ended before it was ready; {self._told()}")
+            self.lines.append(line)
+            if match := _LISTENING.match(line):
+                self.addresses[match["transport"]] = (match["host"], int(match["port"]))
+            if line == "ready":
+                return
+
+    def _told(self) -> str:
+        return f"it printed {self.lines} and logged:\n{self.log()[-4000:]}"
+
+    def log(self) -> str:
+        """Everything it wrote to standard error."""
+        return (self.data / "server.log").read_text("utf-8", "replace")
+
+    def stop(self) -> None:
+        """SIGTERM; it must end calls and stop by itself, with exit status 0."""
+        process = self._process
+        if process is None:
+            return
+        self._process = None
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self._kill_tree(process)
+            raise ServerError(f"SIGTERM did not stop it; {self._told()}") from None
+        finally:
+            self._close_output(process)
+        if code != 0:
+            raise ServerError(f"it stopped with status {code}; {self._told()}")
+
+    def kill(self) -> None:
+        """kill -9 of all its processes at once: a power failure."""
+        process = self._process
+        assert process is not None
+        self._process = None
+        self._kill_tree(process)
+        self._close_output(process)
+
+    @staticmethod
+    def _kill_tree(process: subprocess.Popen[str]) -> None:
+        family = [
+            *psutil.Process(process.pid).children(recursive=True),
+            psutil.Process(process.pid),
+        ]
+        for member in family:
+            try:
+                member.kill()
+            except psutil.NoSuchProcess:
+                pass
+        psutil.wait_procs(family, timeout=5)
+        process.wait()
+
+    def _close_output(self, process: subprocess.Popen[str]) -> None:
+        assert self._reader is not None
+        assert process.stdout is not None
+        self._reader.join()
+        process.stdout.close()
+
+    # ---- commands
+
+    def run(self, *arguments: str) -> str:
+        """Run ``pbx ARGUMENTS --data DIR`` and return what it printed; ServerError if it failed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pbx", *arguments, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_S,
+            env=self.environment,
+            cwd=ROOT,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ServerError(f"pbx {' '.join(arguments)}: {done.stderr or done.stdout}")
+        return done.stdout
+
+    def listing(self, *arguments: str) -> list[dict[str, Any]]:
+        """The rows a listing command prints with ``--json``."""
+        rows = json.loads(self.run(*arguments, "--json"))
+        if not isinstance(rows, list):
+            raise ServerError(f"pbx {' '.join(arguments)} --json printed no list: {rows}")
+        return rows
+
+    def create_domain(self, domain: str = DOMAIN) -> None:
+        self.run("domain", "create", domain)
+
+    def create_account(self, name: str, password: str | None = None) -> None:
+        """An account of :data:`DOMAIN`; its password is ``secret-NAME`` unless given."""
+        self.run(
+            "account", "create", f"{name}@{DOMAIN}", "--password", password or f"secret-{name}"
+        )
+
+    def cdrs(self) -> list[dict[str, Any]]:
+        return self.listing("cdr", "list")
+
+    def calls(self) -> list[dict[str, Any]]:
+        return self.listing("calls")
+
+    def registrations(self) -> list[dict[str, Any]]:
+        return self.listing("registrations")
+
+    def await_cdrs(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """The CDRs once there are `count` of them."""
+        return self._await(self.cdrs, lambda rows: len(rows) >= count, timeout_s)
+
+    def await_no_calls(self, timeout_s: float = 10.0) -> None:
+        self._await(self.calls, lambda rows: not rows, timeout_s)
+
+    @staticmethod
+    def _await(
+        look: Callable[[], list[dict[str, Any]]],
+        condition: Callable[[list[dict[str, Any]]], bool],
+        timeout_s: float,
+    ) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            rows = look()
+            if condition(rows):
+                return rows
+            if time.monotonic() > deadline:
+                raise ServerError(f"after {timeout_s} s it still says {rows}")
+            time.sleep(0.1)
+
+    # ---- addresses
+
+    def address(self, transport: str = "udp") -> str:
+        """``host:port`` of a listener."""
+        host, port = self.addresses[transport]
+        return f"{host}:{port}"
+
+    def uri(self, transport: str = "udp") -> str:
+        """URI of the server itself, as phones write their proxy."""
+        return f"sip:{self.address(transport)};transport={transport};lr"
