@@ -1,0 +1,83 @@
+"""CPU of one call INVITE to BYE over UDP, log on: ours beside Sippy's B2BUA and Kamailio.
+
+SIPp (`uac`, `uas`) calls through each server in turn, at a rate both cores bear. Ours runs
+without media (SDP untouched) and with the media proxy. Kamailio is a stateful proxy, which does
+less than a B2BUA: no dialogs, no records.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.harness import Running
+
+CALLS = 3000
+WARM = 300
+ROUNDS = 3
+
+
+def measure(running: Running, rate: float, role: str = "") -> float:
+    """Milliseconds of CPU per call, the median of some rounds."""
+    calls = ["-sn", "uac", "-s", "bob", "-d", "0"]
+    harness.sipp(calls, running.port, rate=rate, calls=WARM)
+    figures = []
+    for _ in range(ROUNDS):
+        before = running.cpu_s(role)
+        harness.sipp(calls, running.port, rate=rate, calls=CALLS)
+        figures.append((running.cpu_s(role) - before) * 1000 / CALLS)
+    return statistics.median(figures)
+
+
+def ours(media: str, rate: float) -> dict[str, float]:
+    """Signalling, media and projection CPU of our server."""
+    with harness.sipp_uas() as uas, harness.ringlog(media=media) as server:
+        harness.register(server.port, f"sip:bob@{harness.HOST}:{uas}")
+        signalling = measure(server, rate, "signal")
+        before = {role: server.cpu_s(role) for role in ("media", "project")}
+        harness.sipp(["-sn", "uac", "-s", "bob", "-d", "0"], server.port, rate=rate, calls=CALLS)
+        rest = {
+            role: (server.cpu_s(role) - start) * 1000 / CALLS for role, start in before.items()
+        }
+        return {"signal": signalling, **rest}
+
+
+def run() -> dict[str, Any]:
+    """All figures in ms of CPU per call."""
+    result: dict[str, Any] = {
+        "ringlog without media": ours("off", 150),
+        "ringlog with media": ours("local", 100),
+    }
+    with harness.sipp_uas() as uas:
+        with harness.sippy_b2bua(uas) as sippy:
+            result["sippy b2bua"] = measure(sippy, 60)
+        with harness.kamailio(uas) as proxy:
+            result["kamailio proxy"] = measure(proxy, 200)
+    return result
+
+
+def main() -> None:
+    """Print the table and the ratios the budget names."""
+    result = run()
+    if "--json" in sys.argv:
+        print(json.dumps(result))
+        return
+    peer = result["sippy b2bua"]
+    print("CPU per call (INVITE, 180, 200, ACK, BYE over UDP, log on), ms")
+    for name in ("ringlog without media", "ringlog with media"):
+        figures = result[name]
+        signalling = figures["signal"]
+        print(
+            f"  {name:<24} signalling {signalling:6.2f}  media {figures['media']:5.2f}  "
+            f"projections {figures['project']:5.2f}   {signalling / peer:4.2f} x sippy  "
+            f"{signalling / result['kamailio proxy']:4.2f} x kamailio"
+        )
+    print(f"  {'sippy b2bua':<24} {peer:17.2f}")
+    print(f"  {'kamailio proxy':<24} {result['kamailio proxy']:17.2f}")
+
+
+if __name__ == "__main__":
+    main()

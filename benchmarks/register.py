@@ -1,0 +1,58 @@
+"""CPU of one REGISTER with digest (two round trips) over UDP: ours beside Kamailio.
+
+Each registration is a new contact of one of many accounts' phones in SIPp's eyes: the same
+account, contacts that replace each other, so that both servers store something each time.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.harness import HERE, Running
+
+REGISTERS = 4000
+WARM = 400
+ROUNDS = 3
+RATE = 300.0
+
+
+def measure(running: Running, role: str = "") -> float:
+    """Milliseconds of CPU per registration."""
+    scenario = ["-sf", str(HERE / "peers" / "register.xml"), "-au", "bob", "-ap", harness.PASSWORD]
+    scenario += ["-s", "bob", "-key", "domain", harness.DOMAIN]
+    harness.sipp(scenario, running.port, rate=RATE, calls=WARM)
+    figures = []
+    for _ in range(ROUNDS):
+        before = running.cpu_s(role)
+        harness.sipp(scenario, running.port, rate=RATE, calls=REGISTERS)
+        figures.append((running.cpu_s(role) - before) * 1000 / REGISTERS)
+    return statistics.median(figures)
+
+
+def run() -> dict[str, Any]:
+    """All figures in ms of CPU per registration."""
+    with harness.ringlog(media="off") as server:
+        signalling = measure(server, "signal")
+    with harness.kamailio(9) as proxy:
+        peer = measure(proxy)
+    return {"ringlog": signalling, "kamailio": peer}
+
+
+def main() -> None:
+    """Print both and the ratio."""
+    result = run()
+    if "--json" in sys.argv:
+        print(json.dumps(result))
+        return
+    ours, peer = result["ringlog"], result["kamailio"]
+    print("CPU per REGISTER with digest (two round trips over UDP), ms")
+    print(f"  {'ringlog signalling':<24} {ours:6.3f}   {ours / peer:4.2f} x kamailio")
+    print(f"  {'kamailio':<24} {peer:6.3f}")
+
+
+if __name__ == "__main__":
+    main()
