@@ -113,8 +113,8 @@ def parse_advertised(text: str) -> str:
 
 
 def parse_engine(text: str) -> str:
-    """``local``, or ``ng:HOST:PORT`` of an rtpengine daemon. Raises ``ValueError``."""
-    if text == "local":
+    """``local``, ``off``, or ``ng:HOST:PORT`` of an rtpengine daemon. Raises ``ValueError``."""
+    if text in ("local", "off"):
         return text
     prefix, _, place = text.partition(":")
     if prefix != "ng":
@@ -127,6 +127,20 @@ def parse_ng(text: str) -> str:
     if text in ("auto", "off"):
         return text
     return host_port(*parse_host_port(text))
+
+
+def parse_line(text: str) -> str:
+    """A text that may stand in a header field: no control characters, so no line ends."""
+    if not text.isprintable():
+        raise ValueError(text)
+    return text
+
+
+def parse_node(text: str) -> str:
+    """A node's name: it is part of a stream's name and of identifiers."""
+    if not text.isascii() or not text.replace("-", "").replace(".", "").isalnum():
+        raise ValueError(text)
+    return text
 
 
 def _one_of(*choices: str) -> Form:
@@ -142,7 +156,9 @@ LISTENER: Final = Form('"HOST:PORT/udp", "HOST:PORT/tcp" or "HOST:PORT/tls"', pa
 NETWORK: Final = Form('a network such as "10.0.0.0/8" or one address', parse_network)
 ADDRESS: Final = Form('a numeric address such as "192.0.2.1" or "2001:db8::1"', parse_address)
 ADVERTISED: Final = Form("a numeric address or an empty text", parse_advertised)
-ENGINE: Final = Form('"local" or "ng:HOST:PORT"', parse_engine)
+ENGINE: Final = Form('"local", "ng:HOST:PORT" or "off"', parse_engine)
+LINE: Final = Form("a text of one line", parse_line)
+NODE: Final = Form("a name of ASCII letters, digits, hyphens and points", parse_node)
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
 
 
@@ -166,6 +182,7 @@ class ServerSettings:
         "ringlog",
         "Name of this node; the log names the origin of every event by it. Each node of a cluster "
         "needs its own.",
+        form=NODE,
     )
     advertised: str = key(
         "",
@@ -196,7 +213,7 @@ class SipSettings:
         "", "PEM file with the certificate chain of the TLS listeners. Empty: DATA/tls/sip.crt."
     )
     tls_key: str = key("", "PEM file with its private key. Empty: DATA/tls/sip.key.")
-    user_agent: str = key("Ringlog", "What we call ourselves in User-Agent and Server.")
+    user_agent: str = key("Ringlog", "What we call ourselves in User-Agent and Server.", form=LINE)
     client_ips: tuple[Network, ...] = key(
         (), "Trusted sources: they call without credentials. Empty: nobody does.", form=NETWORK
     )
@@ -326,7 +343,7 @@ class MediaSettings:
     engine: str = key(
         "local",
         '"local" runs our own media service; "ng:HOST:PORT" uses an rtpengine daemon that takes '
-        "the NG protocol there.",
+        'the NG protocol there; with "off" phones send media to each other directly.',
         form=ENGINE,
     )
     addresses: tuple[str, ...] = key(

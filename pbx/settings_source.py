@@ -9,6 +9,7 @@ a list may be written with commas.
 from __future__ import annotations
 
 import difflib
+import json
 import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -244,6 +245,7 @@ def _nearest(name: str, known: Iterable[str], section: str = "") -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else str(value)
+    """As it would stand in the file; what is no TOML value (from a test, a date) as Python's."""
+    if isinstance(value, bool | str):
+        return json.dumps(value, ensure_ascii=False)
+    return str(value)
