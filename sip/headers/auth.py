@@ -6,16 +6,16 @@ these four headers). Only text to values; the arithmetic is in ``sip.digest``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final, TypeVar
+import re
+from typing import Final
 
 from sip.errors import MalformedHeader
-from sip.grammar import LWS, TOKEN, quote, split_list, unquote
-
-T = TypeVar("T")
+from sip.grammar import LWS, QUOTED_STRING, TOKEN, quote, split_list, unquote
 
 # Digest needs about ten parameters; more are extensions nobody uses.
 _MAX_PARAMS: Final = 32
+# nc-value = 8LHEX; int() alone would take signs, prefixes and underscores.
+_NC: Final = re.compile(r"[0-9A-Fa-f]{8}")
 # RFC 7616 §3.4: these go out without quotes, everything else with them.
 _UNQUOTED: Final = frozenset({"algorithm", "nc", "qop", "stale"})
 
@@ -33,7 +33,10 @@ def _parse(text: str, header: str) -> tuple[str, dict[str, str]]:
         name = name.strip(LWS).lower()
         if not equals or TOKEN.fullmatch(name) is None or name in params:
             raise MalformedHeader(header, "bad parameter")
-        params[name] = unquote(value.strip(LWS))
+        value = value.strip(LWS)
+        if '"' in value and QUOTED_STRING.fullmatch(value) is None:
+            raise MalformedHeader(header, "open quote")
+        params[name] = unquote(value)
     return scheme, params
 
 
@@ -124,12 +127,7 @@ class Credentials(_AuthValue):
     def nc(self) -> int:
         """The nonce count: eight hex digits (RFC 7616 §3.4); 0 if absent or wrong."""
         text = self.nc_text
-        if len(text) != 8:
-            return 0
-        try:
-            return int(text, 16) if text.isalnum() else 0
-        except ValueError:
-            return 0
+        return int(text, 16) if _NC.fullmatch(text) is not None else 0
 
     def __str__(self) -> str:
         pieces = [
@@ -139,15 +137,11 @@ class Credentials(_AuthValue):
         return f"{self.scheme} {', '.join(pieces)}"
 
 
-def _value(build: Callable[[str, dict[str, str]], T], text: str, header: str) -> T:
-    return build(*_parse(text, header))
-
-
 def parse_challenge(text: str, header: str = "WWW-Authenticate") -> Challenge:
     """Raises MalformedHeader; an unknown scheme is not an error (see ``is_digest``)."""
-    return _value(Challenge, text, header)
+    return Challenge(*_parse(text, header))
 
 
 def parse_authorization(text: str, header: str = "Authorization") -> Credentials:
     """Raises MalformedHeader; an unknown scheme is not an error (RFC 4475 §3.3.7)."""
-    return _value(Credentials, text, header)
+    return Credentials(*_parse(text, header))
