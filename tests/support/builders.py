@@ -25,7 +25,7 @@ class PhoneLab:
         self.surroundings = Surroundings(
             network=self.network,
             rng=self.rng,
-            find_plan=self.plans.get,
+            find_plan=lambda label, _user: self.plans.get(label),
             in_order=faults.reorder == 0,
         )
         self.phones: dict[str, FakePhone] = {}

@@ -43,6 +43,8 @@ class CallerScript:
     """The ACK is not sent for so many of the first 2xx; large: never."""
     vanish_after_s: float | None = None
     """Power off so long after the INVITE, whatever the state."""
+    silent: bool = False
+    """Send no audio but in ``talk`` steps."""
     consult: CallerScript | None = None
     """Script of the consultation call of an attended transfer."""
 
@@ -64,6 +66,7 @@ class CalleeScript:
     updates: bool = True
     session_timer: bool = True
     vanish_after_s: float | None = None
+    silent: bool = False
 
 
 @dataclass(slots=True)

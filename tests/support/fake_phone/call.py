@@ -399,6 +399,7 @@ class PhoneCall(MidCall):
         server = self.invite_server
         if server is not None and self.state == "early":
             self.cancel_received_at = self.phone.clock.now
+            self.cancel_reason = heard.get("reason")
             server.respond(487)
             self.end("cancelled", 487)
 

@@ -30,6 +30,8 @@ from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
 if TYPE_CHECKING:
     from tests.support.fake_phone.phone import FakePhone
 
+#: Nobody is silent for longer: a call without audio would be ended by the media time-out.
+TALK_EVERY_S = 20.0
 #: A re-INVITE or UPDATE refused with 491 is tried so many times again.
 MAX_GLARES = 6
 #: How long a party that has nothing more to do waits for the other side before it hangs up.
@@ -48,6 +50,7 @@ class MidCall:
         "bye_received_at",
         "bye_sent_at",
         "call_id",
+        "cancel_reason",
         "cancel_received_at",
         "cancel_sent_at",
         "confirmed_at",
@@ -102,6 +105,7 @@ class MidCall:
         "steps",
         "steps_running",
         "suspect",
+        "talked_at",
         "target",
         "tries",
         "uas",
@@ -125,6 +129,7 @@ class MidCall:
         self.confirmed_at = 0.0
         self.cancel_sent_at = 0.0
         self.cancel_received_at = 0.0
+        self.cancel_reason = ""
         self.bye_sent_at = 0.0
         self.bye_done_at = 0.0
         self.bye_received_at = 0.0
@@ -178,6 +183,8 @@ class MidCall:
         self.refer_status = 0
         self.refer_results: list[int] = []
         self.resume_after_refer = False
+        self.talked_at: list[float] = []
+        """When audio was sent."""
         # Script.
         self.steps: tuple[Step, ...] = ()
         self.step_index = 0
@@ -322,12 +329,20 @@ class MidCall:
         self.steps_running = True
         self.steps = steps
         self.phone.scheduler.after(MAX_CALL_S, self._overdue)
+        if self.script is None or not self.script.silent:
+            self.phone.scheduler.after(TALK_EVERY_S, self._keep_talking)
         self._next_step()
 
     def _overdue(self) -> None:
-        """Nobody talks for ever: a party whose peer never hangs up does it."""
+        """Nobody talks for ever: the server should have ended a call that nobody ends."""
         if self.state == "confirmed" and self.phone.powered:
+            self.end_reason = "overdue"
             self.hang_up()
+
+    def _keep_talking(self) -> None:
+        if self.state == "confirmed" and self.phone.powered:
+            self.talk()
+            self.phone.scheduler.after(TALK_EVERY_S, self._keep_talking)
 
     def _next_step(self) -> None:
         if self.step_index < len(self.steps):
@@ -373,6 +388,7 @@ class MidCall:
     def talk(self) -> None:
         """Three packets of audio to where the peer's description says."""
         if self.remote_rtp is not None and self.local_direction in ("sendrecv", "sendonly"):
+            self.talked_at.append(self.phone.clock.now)
             for sequence in range(3):
                 self.phone.send_rtp(self.plan.number, sequence, self.remote_rtp)
 

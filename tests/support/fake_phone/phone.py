@@ -51,8 +51,8 @@ class Surroundings:
 
     network: FakeNetwork
     rng: Random
-    find_plan: Callable[[str], Plan | None]
-    """By display name of the caller."""
+    find_plan: Callable[[str, str], Plan | None]
+    """By display name of the caller and user part of the called phone."""
     violations: list[Violation] = field(default_factory=list)
     call_over: Callable[[PhoneCall], None] | None = None
     registered: Callable[[FakePhone, float], None] | None = None
@@ -141,8 +141,8 @@ class FakePhone:
         self.clients: dict[tuple[str, str], PhoneClient] = {}
         self.servers: dict[tuple[str, str], PhoneServer] = {}
         self.calls: dict[tuple[str, str], PhoneCall] = {}
-        self.rtp_heard: dict[str, float] = {}
-        """Name of the phone whose audio arrived: when last."""
+        self.rtp_heard: dict[tuple[str, int], float] = {}
+        """(Name of the phone whose audio arrived, number of its plan): when last."""
         self._counter = 0
         self._auth_headers: dict[str, str] = {}
         self._nonce_count = 0
@@ -447,7 +447,7 @@ class FakePhone:
 
     def _incoming(self, heard: Heard, source: Address) -> None:
         label = display_name(heard.get("from"))
-        plan = self.surroundings.find_plan(label)
+        plan = self.surroundings.find_plan(label, self.user)
         tag = self.serial()
         server = PhoneServer(self, heard, source, tag)
         if plan is None:
@@ -468,11 +468,11 @@ class FakePhone:
 
     def receive_rtp(self, data: bytes, _source: Address, _destination: Address) -> None:
         """Note whose audio this is; audio of a call we are not in is crosstalk."""
-        if len(data) < 13 or data[0] != 0x80:
+        if len(data) < 13 or data[0] != 0x80 or data[1] & 0x7F >= 72:
             return
         number = int.from_bytes(data[8:12], "big")
         sender = data[12:].rstrip(b"\xff").decode("ascii", "replace")
-        self.rtp_heard[sender] = self.clock.now
+        self.rtp_heard[sender, number] = self.clock.now
         if not any(call.plan.number == number for call in self.calls.values()):
             self.violation("crosstalk", f"audio of {sender} in call {number}", "")
 
