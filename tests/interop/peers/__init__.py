@@ -1,0 +1,1 @@
+"""Drivers of foreign programs that the interop tests talk to."""
