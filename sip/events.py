@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from sip.dialog.invite import InviteUsage
     from sip.dialog.subscribe import NotifierUsage, SubscriberUsage
-    from sip.dialog.replaces import Replaces
     from sip.flow import Flow
-    from sip.headers import NameAddr
+    from sip.headers import NameAddr, Replaces
     from sip.message import Request, Response
     from sip.request import ClientRequest
     from sip.transaction.server import ServerTransaction

@@ -1,0 +1,402 @@
+"""Dialogs (RFC 3261 §12): who talks to whom, in which order, over which way.
+
+Fed by usages with the request or response that creates the dialog and with every later message
+of the peer; feeds them with ready requests. All text that stays the same (From, To, Call-ID,
+Route) is put together once, when the dialog is created; a target refresh renews the rest.
+
+Where requests go: the first Route, or the remote target. Over the peer's own flow instead when
+it is a stream (RFC 5626 §4.3), or when the Contact names a host that cannot be reached from here
+(NAT; RFC 3581 has no say on requests, so this is the practice of every server).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from sip.core import Core
+from sip.errors import MalformedHeader
+from sip.flow import Flow, Target
+from sip.grammar import split_list
+from sip.headers import parse_name_addr
+from sip.message import Message, Request, Response
+from sip.request import ClientRequest, RequestHandler, numeric_host, target_of
+from sip.uri import SipUri, parse_uri
+
+if TYPE_CHECKING:
+    from sip.transaction.server import ServerTransaction
+
+
+class DialogOwner(Protocol):
+    """The usage that answers the dialog's requests."""
+
+    def on_request(
+        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+    ) -> None: ...
+    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None: ...
+
+
+def private_host(host: str) -> bool:
+    """A host that only makes sense in the network it stands in.
+
+    RFC 1918, RFC 6598 (carrier NAT), RFC 3927 and RFC 4193 ranges, loopback, and the `.invalid`
+    of WebSocket clients (RFC 7118 §5.1).
+    """
+    if ":" in host:
+        return host.startswith(("fc", "fd", "fe8", "fe9", "fea", "feb")) or host == "::1"
+    if host.startswith(("10.", "192.168.", "169.254.", "127.")):
+        return numeric_host(host)
+    if host.startswith(("172.", "100.")) and numeric_host(host):
+        second = int(host.split(".", 2)[1] or "0")
+        return 16 <= second <= 31 if host.startswith("172.") else 64 <= second <= 127
+    return host.endswith(".invalid")
+
+
+def uri_of(value: str) -> str:
+    """The URI inside a From or To value."""
+    try:
+        return parse_name_addr(value, "address").uri_text
+    except MalformedHeader:
+        return value
+
+
+class Dialog:
+    """One dialog, registered in the engine's table by its three identifiers."""
+
+    __slots__ = (
+        "_hop",
+        "_located",
+        "_next_hop",
+        "_request_uri",
+        "_route_lines",
+        "call_id",
+        "call_id_line",
+        "contact",
+        "core",
+        "flow",
+        "from_line",
+        "local_cseq",
+        "local_tag",
+        "owner",
+        "pinned",
+        "registered",
+        "remote_cseq",
+        "remote_tag",
+        "remote_target",
+        "route_set",
+        "sources",
+        "to_line",
+        "user",
+    )
+
+    def __init__(
+        self,
+        core: Core,
+        owner: DialogOwner,
+        *,
+        call_id: str,
+        local_tag: str,
+        remote_tag: str,
+        local: str,
+        remote: str,
+        remote_target: str,
+        route_set: list[str],
+        local_cseq: int,
+        remote_cseq: int | None,
+        flow: Flow | None,
+        contact: str,
+    ) -> None:
+        self.core = core
+        self.owner = owner
+        self.call_id = call_id
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
+        self.from_line = f"From: {local}\r\n"
+        self.to_line = f"To: {remote}\r\n"
+        self.call_id_line = f"Call-ID: {call_id}\r\n"
+        self.remote_target = remote_target
+        self.route_set = route_set
+        """Frozen for the life of the dialog (§12.2): a target refresh never touches it."""
+        self.local_cseq = local_cseq
+        self.remote_cseq = remote_cseq
+        self.flow = flow
+        """The last flow a message of the peer came over."""
+        self.pinned: Flow | Target | None = None
+        """The binding the call was sent to: its flow also serves requests in the dialog."""
+        self.contact = contact
+        """Our Contact up to the host."""
+        self.sources: set[str] | None = None
+        """Hosts requests may come from (strict_source), or None."""
+        self.registered = False
+        self.user: object = None
+        self._located = False
+        self._hop: Flow | Target | None = None
+        self._next_hop = ""
+        self._request_uri = ""
+        self._route_lines = ""
+        self._set_route()
+
+    @classmethod
+    def of_request(
+        cls,
+        core: Core,
+        owner: DialogOwner,
+        request: Request,
+        flow: Flow,
+        local_tag: str,
+        contact: str,
+    ) -> Dialog:
+        """The dialog that a request opens at its UAS (§12.1.1). Raises MalformedHeader."""
+        to = request.first("To") or ""
+        dialog = cls(
+            core,
+            owner,
+            call_id=request.call_id,
+            local_tag=local_tag,
+            remote_tag=request.from_.tag,
+            local=f"{to};tag={local_tag}",
+            remote=request.first("From") or "",
+            remote_target=_target_text(request),
+            route_set=request.values("Record-Route"),
+            local_cseq=0,
+            remote_cseq=request.cseq.number,
+            flow=flow,
+            contact=contact,
+        )
+        if core.config.strict_source:
+            dialog.sources = _hosts(request)
+            dialog.sources.add(flow.remote[0])
+        return dialog
+
+    @classmethod
+    def of_response(
+        cls,
+        core: Core,
+        owner: DialogOwner,
+        client: ClientRequest,
+        response: Response,
+        local_tag: str,
+        contact: str,
+    ) -> Dialog:
+        """The dialog that a response opens at the UAC (§12.1.2): the route set is reversed.
+
+        A peer that forgot its Contact, or sent an unreadable Record-Route, is still owed an ACK:
+        the destination of the request serves.
+        """
+        try:
+            route_set = response.values("Record-Route")[::-1]
+        except MalformedHeader:
+            route_set = []
+        to = response.to
+        dialog = cls(
+            core,
+            owner,
+            call_id=response.call_id,
+            local_tag=local_tag,
+            remote_tag=to.tag,
+            local=client.from_line[6:-2],
+            remote=response.first("To") or "",
+            remote_target=_target_text(response) or client.uri,
+            route_set=route_set,
+            local_cseq=client.cseq,
+            remote_cseq=None,
+            flow=client.flow,
+            contact=contact,
+        )
+        if core.config.strict_source:
+            dialog.sources = _hosts(response)
+            if client.flow is not None:
+                dialog.sources.add(client.flow.remote[0])
+        return dialog
+
+    # -- identity
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return (self.call_id, self.local_tag, self.remote_tag)
+
+    def register(self) -> None:
+        self.core.dialogs[self.key] = self
+        self.registered = True
+
+    def unregister(self) -> None:
+        """From now on requests for it are answered 481."""
+        if self.registered:
+            self.registered = False
+            self.core.dialogs.pop(self.key, None)
+
+    @property
+    def local_uri(self) -> str:
+        """The URI in our From or To."""
+        return uri_of(self.from_line[6:-2])
+
+    @property
+    def remote_uri(self) -> str:
+        """The URI in the peer's From or To."""
+        return uri_of(self.to_line[4:-2])
+
+    # -- order and source
+
+    def next_cseq(self) -> int:
+        self.local_cseq += 1
+        return self.local_cseq
+
+    def accept_cseq(self, number: int) -> bool:
+        """Whether a request of the peer is in order (§12.2.2); gaps are fine."""
+        if self.remote_cseq is not None and number <= self.remote_cseq:
+            return False
+        self.remote_cseq = number
+        return True
+
+    def accepts_source(self, flow: Flow) -> bool:
+        return self.sources is None or flow.remote[0] in self.sources
+
+    def heard_from(self, flow: Flow) -> None:
+        """A message of the peer matched; the way back follows it."""
+        if flow != self.flow:
+            self.flow = flow
+            if self.pinned is not None:
+                self.pinned = flow  # the phone moved (NAT rebinding, reconnect)
+            self._located = False
+
+    def refresh_target(self, message: Message) -> None:
+        """A target refresh request, or a 2xx to ours (§12.2.1.2, §12.2.2)."""
+        text = _target_text(message)
+        if text and text != self.remote_target:
+            self.remote_target = text
+            self._set_route()
+            if self.sources is not None:
+                self.sources |= _hosts(message)
+
+    # -- the way
+
+    def _set_route(self) -> None:
+        """Request-URI and Route lines (§12.2.1.1), with the strict router of RFC 2543."""
+        self._located = False
+        routes = self.route_set
+        if not routes:
+            self._request_uri = self._next_hop = self.remote_target
+            self._route_lines = ""
+            return
+        try:
+            first = parse_name_addr(routes[0], "Record-Route").uri
+        except MalformedHeader:
+            first = None
+        self._next_hop = str(first) if first is not None else self.remote_target
+        if isinstance(first, SipUri) and "lr" not in first.params:
+            # A strict router expects itself in the Request-URI and the target last.
+            self._request_uri = str(first.replace(headers=""))
+            rest = [*routes[1:], f"<{self.remote_target}>"]
+            self._route_lines = "".join([f"Route: {route}\r\n" for route in rest])
+        else:
+            self._request_uri = self.remote_target
+            self._route_lines = "".join([f"Route: {route}\r\n" for route in routes])
+
+    def hop(self) -> Flow | Target | None:
+        """Where the next request goes; None when the next hop must be resolved."""
+        if not self._located:
+            self._hop = self._locate()
+            self._located = True
+        hop = self._hop
+        if hop is not None and hop[0] != "udp" and isinstance(hop, Flow):
+            if hop not in self.core.flows:
+                # The connection is gone; the peer may be reachable where it said (RFC 5626 §4.3
+                # leaves a stream behind NAT lost, and the attempt then fails).
+                self._located = False
+                return self._by_uri()
+        return hop
+
+    def _locate(self) -> Flow | Target | None:
+        flow = self.flow
+        if flow is not None and flow.transport != "udp" and flow in self.core.flows:
+            return flow
+        if self.pinned is not None:
+            return self.pinned
+        return self._by_uri()
+
+    def _by_uri(self) -> Flow | Target | None:
+        flow = self.flow
+        try:
+            uri = parse_uri(self._next_hop)
+        except MalformedHeader:
+            return flow
+        if not isinstance(uri, SipUri):
+            return flow
+        if flow is not None and flow.transport == "udp" and uri.host != flow.remote[0]:
+            private = self.core.config.private_host or private_host
+            if private(uri.host):
+                return flow
+        target = target_of(uri)
+        if target is None or target.transport != "udp":
+            return target
+        # Same socket as before where there is one: NATs and firewalls expect it.
+        if flow is not None and flow.transport == "udp":
+            return Flow("udp", flow.local, (target.host, target.port))
+        return target
+
+    # -- requests
+
+    def new_request(
+        self,
+        handler: RequestHandler,
+        method: str,
+        extra: str,
+        body: bytes = b"",
+        *,
+        contact: bool = False,
+        cseq: int | None = None,
+    ) -> ClientRequest:
+        """A request inside the dialog; `client.start(dialog.hop(), now)` sends it."""
+        client = ClientRequest(
+            self.core,
+            handler,
+            method,
+            self._request_uri,
+            from_line=self.from_line,
+            to_line=self.to_line,
+            call_id_line=self.call_id_line,
+            cseq=self.next_cseq() if cseq is None else cseq,
+            route_lines=self._route_lines,
+            next_hop=self._next_hop,
+            extra=extra,
+            body=body,
+            contact=self.contact if contact else None,
+            cseq_source=self,
+        )
+        client.in_dialog = True
+        return client
+
+
+def _target_text(message: Message) -> str:
+    """The Contact URI, or "" when there is none that can be read."""
+    value = message.first("Contact")
+    if not value:
+        return ""
+    left = value.find("<")
+    if left >= 0 and '"' not in value:
+        # By far the most common form needs no parser.
+        right = value.find(">", left)
+        text = value[left + 1 : right]
+        # A space would break our request line, whatever the peer meant by it.
+        return text if right > 0 and " " not in text and "\t" not in text else ""
+    try:
+        contacts = message.contacts
+    except MalformedHeader:
+        return ""
+    return contacts[0].uri_text if contacts else ""
+
+
+def _hosts(message: Message) -> set[str]:
+    """Hosts that take part: Contact, Via, Record-Route."""
+    hosts: set[str] = set()
+    for name in ("Contact", "Record-Route"):
+        for value in message.all(name):
+            try:
+                for piece in split_list(value, name):
+                    uri = parse_name_addr(piece, name).uri
+                    if isinstance(uri, SipUri):
+                        hosts.add(uri.host)
+            except MalformedHeader:
+                continue
+    if isinstance(message, Request):
+        hosts.update(via.host for via in message.vias)
+    return hosts
