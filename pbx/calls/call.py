@@ -130,6 +130,8 @@ class Call:
         """`left` and `right` are joined by `bridge` from now on."""
         self.pair = (left, right)
         self.bridge = bridge
+        if self.state is CallState.SETUP:
+            self.state = CallState.ANSWERED
 
     # The caller's INVITE.
 
