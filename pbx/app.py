@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pbx.datadir import DataDirectory
+from pbx.roles import Role, RoleContext
 from pbx.settings import Settings, parse_listener
 from pbx.settings_source import settings_to_raw
 from pbx.supervisor import (
@@ -45,6 +46,28 @@ STANDARD_ERROR: Final = 2
 
 Command = Callable[[str, int], Sequence[str]]
 """Gives the argument vector of a role's process: (role, report descriptor)."""
+
+
+def _signal(context: RoleContext) -> int:
+    from pbx.signal.run import run
+
+    return run(context)
+
+
+def _media(context: RoleContext) -> int:
+    from pbx.media_role import run
+
+    return run(context)
+
+
+def _project(context: RoleContext) -> int:
+    from pbx.project_role import run
+
+    return run(context)
+
+
+ROLES: Final[dict[str, Role]] = {"signal": _signal, "media": _media, "project": _project}
+"""Imported when they start: the media process never loads SQLAlchemy, the projections no SIP."""
 
 
 def plans_for(settings: Settings) -> list[RolePlan]:
@@ -230,7 +253,7 @@ class Processes:
     def _keep_ports(self, role: str) -> None:
         """A restarted role must open the ports the system chose for the first one: phones and
         scripts know them by now."""
-        places = self._supervisor.listening(role)
+        places = self._supervisor.listening(role) if role == "signal" else []
         listeners = self._settings.sip.listen
         if len(places) != len(listeners) or all(listener.port for listener in listeners):
             return

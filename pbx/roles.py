@@ -1,14 +1,11 @@
-"""The roles a server is made of, and how a process becomes one.
+"""What a role of the server is, and how a process becomes one.
 
-A role is a function that takes a :class:`RoleContext`, does its work until the process gets
-SIGTERM, and returns its exit status. It runs in a process of its own, started by the supervisor
-as ``pbx role NAME`` with the write end of a pipe: through it the role says, one JSON object a
-line, where it is ``{"listening": "127.0.0.1:5060/udp"}`` (once per listener, in the order of the
-settings), that it answers ``{"ready": true}``, or why it never will ``{"fatal": "…"}``
-(:class:`Fatal` does that).
-
-Modules of roles are imported when the role starts: the media process never loads SQLAlchemy, the
-projection process no SIP.
+The roles themselves are named in ``pbx.app``. A role is a function that takes a
+:class:`RoleContext`, does its work until the process gets SIGTERM, and returns its exit status.
+It runs in a process of its own, started by the supervisor as ``pbx role NAME`` with the write end
+of a pipe: through it the role says, one JSON object a line, where it is ``{"listening":
+"127.0.0.1:5060/udp"}`` (once per listener, in the order of the settings), that it answers
+``{"ready": true}``, or why it never will ``{"fatal": "…"}`` (:class:`Fatal` does that).
 """
 
 from __future__ import annotations
@@ -71,35 +68,14 @@ class RoleContext:
 Role = Callable[[RoleContext], int]
 
 
-def _signal(context: RoleContext) -> int:
-    from pbx.signal.run import run
-
-    return run(context)
-
-
-def _media(context: RoleContext) -> int:
-    from pbx.media_role import run
-
-    return run(context)
-
-
-def _project(context: RoleContext) -> int:
-    from pbx.readmodel.run import run
-
-    return run(context)
-
-
-ROLES: Final[dict[str, Role]] = {"signal": _signal, "media": _media, "project": _project}
-
-
 def run_role(
     name: str,
     data: Path,
     report_descriptor: int,
     supervisor: int,
-    roles: Mapping[str, Role] = ROLES,
+    roles: Mapping[str, Role],
 ) -> int:
-    """Be role `name` in this process; returns its exit status."""
+    """Be role `name` of `roles` in this process; returns its exit status."""
     _die_with(supervisor)
     directory = DataDirectory(data)
     settings = load_settings(overrides=json.loads(directory.settings.read_bytes()))

@@ -21,6 +21,8 @@ from pbx.kernel.errors import PbxError
 from pbx.settings import Form, Key, Settings
 
 PREFIX: Final = "RINGLOG_"
+OTHER_VARIABLES: Final = frozenset({"RINGLOG_RELAY"})
+"""Read elsewhere: which packet core ``media.native`` takes, for tests and benchmarks."""
 _SCALARS: Final = (bool, int, float, str)
 
 Raw = dict[str, dict[str, Any]]
@@ -146,7 +148,7 @@ def _from_environment(environment: Mapping[str, str], problems: list[str]) -> Ra
         for row in rows.values()
     ]
     for variable, text in sorted(environment.items()):
-        if not variable.startswith(PREFIX):
+        if not variable.startswith(PREFIX) or variable in OTHER_VARIABLES:
             continue
         if variable not in known:
             problems.append(f"{variable}: no such setting{_nearest(variable, known)}")

@@ -7,16 +7,17 @@ file that only the owner of the data directory can read.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import shlex
-import socket
 from typing import Final
 
+from pbx.addresses import media_addresses
 from pbx.cli.administration import administration, generate_password, read_inventory
 from pbx.cli.common import actor
 from pbx.datadir import DataDirectory
-from pbx.settings import Listener, Settings, host_port
+from pbx.settings import Settings, host_port
 
 DOMAIN: Final = "localhost"
 """Resolves to this machine without DNS; phones may as well use the machine's address, since an
@@ -49,7 +50,7 @@ def _write_private(file: os.PathLike[str], text: str) -> None:
 
 def _instructions(data: DataDirectory, settings: Settings, passwords: dict[str, str]) -> str:
     first, second = (address.partition("@")[0] for address in passwords)
-    server = _server_address(settings.sip.listen)
+    server = _server_address(settings)
     where = f"--data {shlex.quote(str(data.path))}"
     accounts = "\n".join(
         f"    account {address}   password {password}" for address, password in passwords.items()
@@ -71,27 +72,15 @@ Ctrl-C stops the server.
 """
 
 
-def _server_address(listeners: tuple[Listener, ...]) -> str:
+def _server_address(settings: Settings) -> str:
     """Host and port to type into a phone: an address other machines can reach, if there is one."""
-    listener = listeners[0]
+    listener = settings.sip.listen[0]
     host = listener.host
     if host in ("0.0.0.0", "::"):
-        host = _own_address(socket.AF_INET if host == "0.0.0.0" else socket.AF_INET6)
+        version = ipaddress.ip_address(host).version
+        host = next(
+            address
+            for address in media_addresses(settings)
+            if ipaddress.ip_address(address).version == version
+        )
     return host if listener.port in (0, 5060) else host_port(host, listener.port)
-
-
-def _own_address(family: socket.AddressFamily) -> str:
-    """The address this machine has toward the network; loopback if it has none.
-
-    Connecting a UDP socket sends nothing: the kernel looks the route up. The targets are of the
-    documentation ranges (RFC 5737, RFC 3849).
-    """
-    target, loopback = ("192.0.2.1", "127.0.0.1")
-    if family is socket.AF_INET6:
-        target, loopback = ("2001:db8::1", "::1")
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect((target, 9))
-        except OSError:
-            return loopback
-        return str(probe.getsockname()[0])

@@ -36,15 +36,16 @@ def _ng(text: str) -> str:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from pathlib import Path
-
-    from pbx.datadir import DataDirectory
-    from pbx.media_role import run
-    from pbx.roles import RoleContext, set_up_logging
+    from pbx.media_role import media_config, run_with
+    from pbx.roles import set_up_logging
 
     overrides: Raw = {} if arguments.ng is None else {"media": {"ng": arguments.ng}}
     settings = settings_of(arguments, overrides)
     set_up_logging(settings.log, "media")
-    data = DataDirectory(Path(settings.server.data))
-    data.prepare()
-    return run(RoleContext(data, settings))
+    config = media_config(
+        settings,
+        None,
+        on_listening=lambda place: print(f"listening {place}", flush=True),
+        on_ready=lambda: print("ready", flush=True),
+    )
+    return run_with(config)

@@ -21,6 +21,9 @@ def register(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from pbx.app import ROLES
     from pbx.roles import run_role
 
-    return run_role(arguments.name, arguments.data, arguments.report_to, arguments.supervisor)
+    return run_role(
+        arguments.name, arguments.data, arguments.report_to, arguments.supervisor, ROLES
+    )

@@ -1,0 +1,73 @@
+"""``pbx.project_role``: the log becomes tables and files until the role is told to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from pbx.datadir import DataDirectory
+from pbx.domain.accounts import DomainCreated
+from pbx.eventlog import KEYS_FILE, LOG_FILE, Meta, open_log
+from pbx.project_role import run
+from pbx.readmodel.database import READ_MODEL_FILE, Database
+from pbx.readmodel.tables import domains
+from pbx.roles import Fatal, RoleContext
+from pbx.settings import Settings
+from pbx.settings_source import load_settings
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Iterator[DataDirectory]:
+    """A directory with one domain in its log; signal handlers are put back afterwards."""
+    directory = DataDirectory(tmp_path)
+    directory.prepare()
+    log = open_log(directory.path)
+    log.append("domain/a.example", 0, [DomainCreated(name="a.example")], Meta())
+    log.close()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield directory
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+class StopWhenReady(RoleContext):
+    """Stops the role as the supervisor does, the moment it reports."""
+
+    def ready(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("text_files", [True, False])
+def test_what_is_in_the_log_at_the_stop_is_projected(data: DataDirectory, text_files: bool) -> None:
+    settings = load_settings(overrides={"cdr": {"text_files": text_files}})
+    assert run(StopWhenReady(data, settings)) == 0
+    database = Database(data.path / READ_MODEL_FILE)
+    with database.read() as connection:
+        names = connection.execute(select(domains.c.name)).scalars().all()
+    database.close()
+    assert names == ["a.example"]
+
+
+def test_the_role_needs_no_keys(data: DataDirectory) -> None:
+    (data.path / KEYS_FILE).unlink()
+    assert run(StopWhenReady(data, Settings())) == 0
+    assert not (data.path / KEYS_FILE).exists()
+
+
+def test_a_file_that_is_no_log_is_fatal(data: DataDirectory) -> None:
+    for file in data.path.glob(f"{LOG_FILE}*"):
+        file.unlink()
+    (data.path / LOG_FILE).write_bytes(b"not a database at all" * 100)
+    with pytest.raises(Fatal):
+        run(StopWhenReady(data, Settings()))
+
+
+def test_a_file_that_is_no_read_model_is_fatal_and_says_the_remedy(data: DataDirectory) -> None:
+    (data.path / READ_MODEL_FILE).write_bytes(b"not a database at all" * 100)
+    with pytest.raises(Fatal, match="it can be deleted"):
+        run(StopWhenReady(data, Settings()))
