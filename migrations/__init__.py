@@ -1,1 +1,1 @@
-"""Alembic migrations of the read model. Event shapes never migrate: they have upcasters."""
+"""Alembic migrations of the read model (never of the log: its events are upcast)."""

@@ -47,6 +47,8 @@ ERASED_TEXT: Final = "[erased]"
 
 def category_of(stream: str) -> str:
     """The category of a stream by its prefix."""
+    if stream.startswith("call/"):  # nearly all of them
+        return "pbx.calls"
     return CATEGORY_OF_PREFIX.get(stream.partition("/")[0], OTHER_CATEGORY)
 
 

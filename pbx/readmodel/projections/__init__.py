@@ -1,0 +1,28 @@
+"""The projections, by the names operators use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pbx.eventlog import EventLog
+from pbx.readmodel.projection import Projection
+from pbx.readmodel.projections.accounts import AccountProjection, DomainProjection
+from pbx.readmodel.projections.bindings import BindingProjection
+from pbx.readmodel.projections.calls import CallProjection
+from pbx.readmodel.projections.cdrs import CdrProjection
+
+
+def all_projections(
+    log: EventLog, cdrs_committed: Callable[[], None] = lambda: None
+) -> list[Projection]:
+    """New instances of all projections over `log`."""
+    return [
+        DomainProjection(),
+        AccountProjection(),
+        BindingProjection(),
+        CallProjection(log),
+        CdrProjection(log, cdrs_committed),
+    ]
+
+
+PROJECTION_NAMES = ("domains", "accounts", "bindings", "calls", "cdrs")

@@ -1,0 +1,82 @@
+"""What listings and pages ask of the read model. Rows come as mappings of plain values.
+
+Used by ``pbx calls``, ``pbx cdr``, ``pbx registrations`` (and later by the web). Each function
+takes an open connection: several make one consistent page.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, select
+
+from pbx.readmodel.tables import bindings, calls, cdr_legs, cdrs, legs
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def live_calls(connection: Connection) -> Rows:
+    """Calls that are up, oldest first."""
+    query = select(calls).where(calls.c.end_ns == 0).order_by(calls.c.start_ns, calls.c.call_id)
+    return _plain(connection, query)
+
+
+def legs_of(connection: Connection, call_ids: Sequence[str]) -> dict[str, Rows]:
+    """The legs of some calls, in order of appearance."""
+    found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for start in range(0, len(call_ids), _MARKS):
+        some = legs.c.call_id.in_(call_ids[start : start + _MARKS])
+        for row in _plain(connection, select(legs).where(some).order_by(legs.c.ordinal)):
+            found[row["call_id"]].append(row)
+    return dict(found)
+
+
+def call_records(
+    connection: Connection,
+    *,
+    since_ns: int = 0,
+    until_ns: int | None = None,
+    account: str = "",
+    limit: int | None = None,
+) -> Rows:
+    """Records of calls that ended in a time (`until_ns` excluded), in order of their end.
+
+    `account` keeps the calls it made or took a leg of. With `limit` the last ones.
+    """
+    query = select(cdrs).where(cdrs.c.end_ns >= since_ns)
+    if until_ns is not None:
+        query = query.where(cdrs.c.end_ns < until_ns)
+    if account:
+        took = select(legs.c.call_id).where(legs.c.account == account)
+        query = query.where((cdrs.c.account == account) | cdrs.c.call_id.in_(took))
+    query = query.order_by(cdrs.c.end_ns.desc(), cdrs.c.position.desc()).limit(limit)
+    return list(reversed(_plain(connection, query)))
+
+
+def cdr_legs_of(connection: Connection, call_ids: Sequence[str]) -> dict[str, Rows]:
+    """The leg records of some calls, in order of appearance."""
+    found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    for start in range(0, len(call_ids), _MARKS):
+        some = cdr_legs.c.call_id.in_(call_ids[start : start + _MARKS])
+        for row in _plain(connection, select(cdr_legs).where(some).order_by(cdr_legs.c.ordinal)):
+            found[row["call_id"]].append(row)
+    return dict(found)
+
+
+def live_bindings(connection: Connection, now_ns: int, account: str = "") -> Rows:
+    """Bindings that have not lapsed, by account, best first."""
+    query = select(bindings).where(bindings.c.expires_ns > now_ns)
+    if account:
+        query = query.where(bindings.c.account == account)
+    query = query.order_by(bindings.c.account, bindings.c.q.desc(), bindings.c.contact_id)
+    return _plain(connection, query)
+
+
+def _plain(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+_MARKS = 500
+"""Values in one IN list; SQLite takes 32,766."""

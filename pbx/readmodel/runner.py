@@ -1,0 +1,316 @@
+"""The runner: carries events from the log into the tables, exactly once, in order.
+
+Fed by an :class:`~pbx.eventlog.EventLog`; run by the project role for ever
+(:meth:`Projector.run`) and by commands when no server runs (:func:`catch_up`). Whoever runs it
+holds the database's lease.
+
+Rows and checkpoint commit in one transaction. An event that a projection cannot apply stops that
+projection before it, visibly (table ``projections``), and no other; it tries again when it is
+started anew, and an operator may skip the event.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, select
+from sqlalchemy.exc import OperationalError
+
+from pbx.eventlog import START, EventLog, Position, Record
+from pbx.kernel.clock import Clock, SystemClock
+from pbx.kernel.errors import LagTimeout, LogUnavailable, PbxError, ProjectionStopped
+from pbx.kernel.events import Event
+from pbx.readmodel.database import Database
+from pbx.readmodel.projection import Projection, write_rows
+from pbx.readmodel.tables import projections as checkpoints
+
+BATCH: Final = 2000
+"""Records to a transaction: large enough for rebuilds, written in some 20 ms."""
+WAIT_S: Final = 1.0
+"""How long the projector sleeps at most between looks at its stop signal."""
+GATHER_S: Final = 0.03
+"""Pause after the first new record: a transaction costs as much for one record as for fifty. With
+the log's own poll the tables lag some 50 ms."""
+POLL_S: Final = 0.02
+"""How often :func:`wait_for` looks at the checkpoints."""
+
+logger = logging.getLogger(__name__)
+
+
+class Checkpoint(NamedTuple):
+    """A row of ``projections``."""
+
+    name: str
+    position: Position
+    generation: int
+    error: str
+    error_position: Position
+
+
+class _Moved(PbxError):
+    """Somebody else (a rebuild) wrote our tables: forget what we remember and read them again."""
+
+
+class Projector:
+    """Runs `projections` over `log` into `database`."""
+
+    def __init__(
+        self,
+        log: EventLog,
+        database: Database,
+        projections: Sequence[Projection],
+        *,
+        clock: Clock | None = None,
+        batch: int = BATCH,
+    ) -> None:
+        self._log = log
+        self._database = database
+        self._projections = {projection.name: projection for projection in projections}
+        self._clock = clock if clock is not None else SystemClock()
+        self._batch = batch
+        self._at: dict[str, Checkpoint] = {}
+        self.applied = 0
+        """Records read from the log so far."""
+        self._load()
+        self._start_again()
+        self._tell()
+
+    def run(self, stop: threading.Event) -> None:
+        """Project until `stop` is set; what is in the log by then is projected.
+
+        A full disk, a locked file: it waits and tries again, and says so once.
+        """
+        trouble = ""
+        while True:
+            stopping = stop.is_set()
+            try:
+                while self.step():
+                    pass
+                if trouble:
+                    logger.warning("read model works again")
+                trouble = ""
+                if not stopping and self._log.wait(self._lowest(), WAIT_S):
+                    stop.wait(GATHER_S)
+            except (OperationalError, LogUnavailable) as error:
+                if not trouble:
+                    logger.error("read model cannot be written, trying again: %s", error)
+                trouble = str(error)
+                stop.wait(WAIT_S)
+            if stopping:
+                return
+
+    def catch_up(self, until: Position) -> None:
+        """Project everything up to `until` and nothing beyond (what stopped stays behind)."""
+        while self.step(until):
+            pass
+
+    def step(self, until: Position | None = None) -> bool:
+        """Project the next batch; False if there was nothing to do."""
+        running = self._running()
+        if not running:
+            return False
+        records = list(self._log.read(self._lowest(), limit=self._batch))
+        if until is not None:
+            records = [record for record in records if record.position <= until]
+        if not records:
+            return False
+        try:
+            self._project(running, records)
+        except _Moved:
+            self._load()
+            self._tell()
+        self.applied += len(records)
+        return True
+
+    def skip(self, name: str) -> Position | None:
+        """Step over the event at which `name` stopped; its position, None if it runs."""
+        stopped = self._at[name]
+        if not stopped.error:
+            return None
+        with self._database.write() as connection:
+            self._store(
+                connection, [Checkpoint(name, stopped.error_position, stopped.generation, "", 0)]
+            )
+        return stopped.error_position
+
+    def _tell(self) -> None:
+        """What is in the tables is durable, also after a crash or a rebuild."""
+        for projection in self._projections.values():
+            projection.committed()
+
+    def _running(self) -> list[Projection]:
+        return [p for p in self._projections.values() if not self._at[p.name].error]
+
+    def _lowest(self) -> Position:
+        positions = [c.position for c in self._at.values() if not c.error]
+        return min(positions, default=self._log.head())
+
+    def _project(self, running: Iterable[Projection], records: Sequence[Record]) -> None:
+        decoded = [(record, record.category, _decode(record)) for record in records]
+        last = records[-1].position
+        sound: list[Projection] = []
+        failed: list[Projection] = []
+        for projection in running:
+            try:
+                _apply(projection, decoded, self._at[projection.name].position)
+                sound.append(projection)
+            except Exception:  # noqa: BLE001  whatever it is: _isolate finds the event and says so
+                failed.append(projection)
+        try:
+            self._write(sound, last)
+        except _Flush as error:
+            failed.append(error.projection)
+        for projection in failed:
+            self._isolate(projection, last)
+
+    def _write(self, flushed: Sequence[Projection], position: Position) -> None:
+        """Rows and checkpoints of `flushed` in one transaction, all or none."""
+        moved = [
+            self._at[p.name]._replace(position=position, error="", error_position=0)
+            for p in flushed
+            if self._at[p.name].position < position
+        ]
+        try:
+            with self._database.write() as connection:
+                if _load(connection, [c.name for c in moved]) != {
+                    c.name: self._at[c.name] for c in moved
+                }:
+                    raise _Moved
+                for projection in flushed:
+                    try:
+                        projection.flush(connection)
+                    except OperationalError:
+                        raise  # the disk or the file, not the event
+                    except Exception as error:
+                        raise _Flush(projection) from error
+                self._store(connection, moved)
+        except BaseException:
+            for projection in flushed:
+                projection.reset()
+            self._load()
+            raise
+        for projection in flushed:
+            projection.committed()
+
+    def _isolate(self, projection: Projection, until: Position) -> None:
+        """Take a failing projection event by event up to the one it fails at."""
+        projection.reset()
+        position = self._at[projection.name].position
+        for record in self._log.read(position, limit=self._batch):
+            if record.position > until:
+                return
+            try:
+                item = (record, record.category, _decode(record))
+                _apply(projection, [item], position)
+                self._write([projection], record.position)
+            except (_Moved, OperationalError):
+                raise
+            except Exception as error:  # noqa: BLE001  reported in the table and in the log
+                cause = error.__cause__ if isinstance(error, _Flush) else error
+                projection.reset()
+                self._stop(projection.name, record.position, f"{type(cause).__name__}: {cause}")
+                return
+
+    def _stop(self, name: str, position: Position, reason: str) -> None:
+        logger.error("projection %s stopped at position %d: %s", name, position, reason)
+        with self._database.write() as connection:
+            self._store(
+                connection, [self._at[name]._replace(error=reason, error_position=position)]
+            )
+
+    def _load(self) -> None:
+        """Read the checkpoints; projections whose tables were replaced forget what they know."""
+        with self._database.read() as connection:
+            found = _load(connection, self._projections)
+        for name, projection in self._projections.items():
+            checkpoint = found.get(name, Checkpoint(name, START, 0, "", 0))
+            if checkpoint != self._at.get(name):
+                projection.reset()
+            self._at[name] = checkpoint
+
+    def _start_again(self) -> None:
+        """Whatever stopped before may have been mended since."""
+        with self._database.write() as connection:
+            self._store(
+                connection, [c._replace(error="", error_position=0) for c in self._at.values()]
+            )
+
+    def _store(self, connection: Connection, changed: Sequence[Checkpoint]) -> None:
+        store_checkpoints(connection, changed, self._clock.wall_ns())
+        self._at.update((checkpoint.name, checkpoint) for checkpoint in changed)
+
+
+class _Flush(PbxError):
+    """`projection` could not write its rows."""
+
+    def __init__(self, projection: Projection) -> None:
+        super().__init__(projection.name)
+        self.projection = projection
+
+
+Decoded = tuple[Record, str, Event | Exception]
+
+
+def _decode(record: Record) -> Event | Exception:
+    try:
+        return record.event
+    except PbxError as error:
+        return error
+
+
+def _apply(projection: Projection, decoded: Iterable[Decoded], after: Position) -> None:
+    categories = projection.categories
+    apply = projection.apply
+    for record, category, event in decoded:
+        if category in categories and record.position > after:
+            if isinstance(event, Exception):
+                raise event
+            apply(record, event)
+
+
+def store_checkpoints(connection: Connection, changed: Sequence[Checkpoint], now_ns: int) -> None:
+    """Write rows of ``projections``."""
+    rows = [{**checkpoint._asdict(), "updated_ns": now_ns} for checkpoint in changed]
+    write_rows(connection, checkpoints, rows)
+
+
+def _load(connection: Connection, names: Iterable[str]) -> dict[str, Checkpoint]:
+    wanted = set(names)
+    return {c.name: c for c in load_checkpoints(connection) if c.name in wanted}
+
+
+def load_checkpoints(connection: Connection) -> list[Checkpoint]:
+    """How far the projections are."""
+    rows = connection.execute(select(*(checkpoints.c[name] for name in Checkpoint._fields)))
+    return sorted(Checkpoint(*row) for row in rows)
+
+
+def wait_for(
+    database: Database, position: Position, names: Sequence[str] = (), timeout_s: float = 5.0
+) -> None:
+    """Return once the tables hold everything up to `position`: read what you wrote.
+
+    Raises :class:`ProjectionStopped` or :class:`LagTimeout`.
+    """
+    deadline = time.monotonic() + timeout_s
+    pause = threading.Event()
+    while not reached(database, position, names):
+        if time.monotonic() > deadline:
+            raise LagTimeout(f"the read model did not reach position {position} in {timeout_s} s")
+        pause.wait(POLL_S)
+
+
+def reached(database: Database, position: Position, names: Sequence[str] = ()) -> bool:
+    """Whether all (or the named) projections are at `position`. Raises ProjectionStopped."""
+    with database.read() as connection:
+        found = [c for c in load_checkpoints(connection) if not names or c.name in names]
+    for checkpoint in found:
+        if checkpoint.error and checkpoint.error_position <= position:
+            raise ProjectionStopped(checkpoint.name, checkpoint.error_position, checkpoint.error)
+    return len(found) >= max(1, len(names)) and all(
+        checkpoint.position >= position for checkpoint in found
+    )

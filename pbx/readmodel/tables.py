@@ -1,0 +1,261 @@
+"""The tables of the read model: what projections write, what listings and pages read.
+
+Everything in them is derived from the log and may be deleted and rebuilt. Times are nanoseconds
+of UTC as in the log (``*_ns``), durations milliseconds (``*_ms``); text is ``''`` and numbers 0
+where there is nothing, so that equal histories give equal rows. Every change here needs a
+migration in ``migrations/versions`` (a test compares the two).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+
+HEAD_REVISION: Final = "0001"
+"""The migration these tables belong to; opening a read model compares before loading Alembic."""
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _text(name: str, *, key: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=False)
+
+
+def _number(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False)
+
+
+def _big(name: str) -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+def _real(name: str) -> Column[float]:
+    return Column(name, Float, nullable=False)
+
+
+def _flag(name: str) -> Column[bool]:
+    return Column(name, Boolean, nullable=False)
+
+
+projections = Table(
+    "projections",
+    metadata,
+    _text("name", key=True),
+    _big("position"),  # everything up to here is in the tables
+    _number("generation"),  # raised by a rebuild: a running projector drops what it remembers
+    _text("error"),  # why it stopped; empty while it runs
+    _big("error_position"),
+    _big("updated_ns"),
+)
+
+domains = Table(
+    "domains",
+    metadata,
+    _text("name", key=True),
+    _text("aliases"),  # separated by blanks
+    _big("created_ns"),
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    _text("account", key=True),  # name@domain
+    _text("name"),
+    _text("domain"),
+    _text("display_name"),
+    _number("calls_limit"),
+    _number("max_contacts"),
+    _flag("has_password"),  # the secrets themselves stay sealed in the log
+    _big("password_set_ns"),
+    _big("created_ns"),
+    Index(None, "domain"),
+)
+
+bindings = Table(
+    "bindings",
+    metadata,
+    _text("account", key=True),
+    _text("contact_id", key=True),
+    _text("contact"),
+    _big("expires_ns"),
+    _real("q"),
+    _text("instance"),
+    _number("reg_id"),
+    _text("path"),  # one URI a line
+    _text("user_agent"),
+    _text("transport"),
+    _text("local"),
+    _text("remote"),
+    _flag("nat"),
+    _text("contact_params"),
+    _text("methods"),  # separated by blanks
+    _text("sip_call_id"),
+    _big("cseq"),
+    _big("since_ns"),
+    _big("refreshed_ns"),
+)
+
+calls = Table(
+    "calls",
+    metadata,
+    _text("call_id", key=True),
+    _text("tenant"),
+    _text("node"),
+    _text("state"),  # trying ringing answered ended
+    _text("from_uri"),
+    _text("from_display"),
+    _text("to_uri"),
+    _text("request_uri"),
+    _text("asserted_identity"),
+    _text("account"),
+    _text("source"),
+    _text("transport"),
+    _text("user_agent"),
+    _big("start_ns"),
+    _big("answer_ns"),
+    _big("end_ns"),  # 0 while the call lives
+    _number("talk_ms"),
+    _number("status"),
+    _text("cause"),
+    _number("q850"),
+    _text("ended_by"),
+    _text("reason"),
+    _flag("recovered"),
+    Index(None, "start_ns"),
+    Index("ix_calls_live", "start_ns", sqlite_where=text("end_ns = 0")),
+)
+
+legs = Table(
+    "legs",
+    metadata,
+    _text("call_id", key=True),
+    _text("leg_id", key=True),
+    _number("ordinal"),  # order of appearance in the call
+    _text("parent_leg_id"),
+    _text("role"),
+    _text("state"),  # trying ringing answered held ended moved
+    _text("sip_call_id"),
+    _text("target_uri"),
+    _text("account"),
+    _text("destination"),
+    _text("redirector"),
+    _text("peer_leg_id"),
+    _text("moved_from"),
+    _text("moved_to"),
+    _big("start_ns"),
+    _big("provision_ns"),
+    _big("answer_ns"),
+    _big("end_ns"),
+    _number("talk_ms"),
+    _number("status"),
+    _text("cause"),
+    _number("q850"),
+    _text("ended_by"),
+    _text("reason"),
+    _text("codec"),
+    _big("packets_in"),
+    _big("packets_out"),
+    _big("packets_lost"),
+    _real("jitter_ms"),
+    _real("mos"),
+)
+
+cdrs = Table(
+    "cdrs",
+    metadata,
+    _text("call_id", key=True),
+    _big("position"),  # of call.ended
+    _text("tenant"),
+    _text("from_uri"),
+    _text("to_uri"),
+    _text("request_uri"),
+    _text("asserted_identity"),
+    _text("account"),
+    _text("source"),
+    _text("transport"),
+    _text("answered_by"),  # target of the leg that took the call
+    _big("start_ns"),
+    _big("provision_ns"),
+    _big("answer_ns"),
+    _big("end_ns"),
+    _number("talk_ms"),
+    _number("status"),
+    _text("cause"),
+    _number("q850"),
+    _text("ended_by"),
+    _text("reason"),
+    _flag("recovered"),
+    _number("legs"),
+    Index(None, "end_ns"),
+)
+
+cdr_legs = Table(
+    "cdr_legs",
+    metadata,
+    _text("call_id", key=True),
+    _text("leg_id", key=True),
+    _big("position"),  # of call.ended: with the ordinal the order of lines in the text files
+    _number("ordinal"),
+    _text("day"),  # UTC date of the end, the name of the text file
+    _text("parent_leg_id"),
+    _text("role"),
+    _text("sip_call_id"),
+    _text("from_uri"),
+    _text("asserted_identity"),
+    _text("account"),
+    _text("request_uri"),
+    _text("target_uri"),
+    _text("source"),
+    _text("transport"),
+    _big("start_ns"),
+    _big("provision_ns"),
+    _big("answer_ns"),
+    _big("end_ns"),
+    _number("talk_ms"),
+    _number("status"),
+    _text("cause"),
+    _number("q850"),
+    _text("ended_by"),
+    _text("redirector"),
+    _text("application"),
+    _text("gateway"),
+    _text("billing_id"),
+    _flag("proxied"),
+    _text("codec"),
+    _big("packets_in"),
+    _big("packets_out"),
+    _big("packets_lost"),
+    _real("jitter_ms"),
+    _real("mos"),
+    Index(None, "position", "ordinal"),
+    Index(None, "day", "position", "ordinal"),
+)
+
+cdr_files = Table(
+    "cdr_files",
+    metadata,
+    _text("day", key=True),  # '' is the row of all: every line up to its position is written
+    _big("position"),
+    _big("size_bytes"),  # what of the file is known to be right
+)
+"""How far the text files of call records are written (:mod:`pbx.readmodel.cdr_files`)."""
