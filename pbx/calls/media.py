@@ -22,6 +22,9 @@ PING_S: Final = 2.0
 _AWAY_AFTER: Final = 3
 
 
+_Replied = Callable[[NgReply, float], None]
+
+
 class NgMedia:
     """Implements ``MediaPort`` over one NG client."""
 
@@ -46,6 +49,8 @@ class NgMedia:
         self._epoch = epoch
         self._on_timeout = on_timeout
         self._client = NgClient(prefix, on_event=self._event)
+        self._sessions: dict[str, list[tuple[dict[str, Any], _Replied]]] = {}
+        """Sessions with a request under way, and the requests that wait behind it."""
         self._now = 0.0
         self._missed = 0
         self.answered = False
@@ -114,6 +119,28 @@ class NgMedia:
             return
         self._send(datagram)
 
+    def _ask(self, session: str, message: dict[str, Any], now: float, done: _Replied) -> None:
+        """One request of a session at a time: the repetition of a lost offer must not arrive
+        after the delete, or the session would stay behind with its ports."""
+        waiting = self._sessions.get(session)
+        if waiting is not None:
+            waiting.append((message, done))
+            return
+        self._sessions[session] = []
+        self._run(session, message, now, done)
+
+    def _run(self, session: str, message: dict[str, Any], now: float, done: _Replied) -> None:
+        def replied(reply: NgReply, later: float) -> None:
+            done(reply, later)
+            waiting = self._sessions[session]
+            if waiting:
+                message, done_next = waiting.pop(0)
+                self._run(session, message, later, done_next)
+            else:
+                del self._sessions[session]
+
+        self._request(message, now, replied)
+
     # MediaPort.
 
     def offer(
@@ -134,7 +161,7 @@ class NgMedia:
             rtcp_mux=("demux",),
             origin_key=answerer.tag if answerer is not None else "",
         )
-        self._request(message, now, lambda reply, later: done(_reply(reply), later))
+        self._ask(session, message, now, lambda reply, later: done(_reply(reply), later))
 
     def answer(
         self,
@@ -153,7 +180,7 @@ class NgMedia:
             received_from=answerer.source,
             origin_key=offerer.tag,
         )
-        self._request(message, now, lambda reply, later: done(_reply(reply), later))
+        self._ask(session, message, now, lambda reply, later: done(_reply(reply), later))
 
     def delete(
         self,
@@ -165,7 +192,7 @@ class NgMedia:
         def deleted(reply: NgReply, later: float) -> None:
             done(_figures(reply), later)
 
-        self._request(messages.delete(session, offerer_tag), now, deleted)
+        self._ask(session, messages.delete(session, offerer_tag), now, deleted)
 
 
 def _reply(reply: NgReply) -> MediaReply:

@@ -159,6 +159,9 @@ class Requests:
         status = event.response.status if event.response is not None else 408
         if leg.alive:
             leg.usage.respond(transaction, cause.passed_status(status), now=now)
+        else:
+            # The call ended meanwhile: the request still has to be answered.
+            self._node.engine.respond(transaction, 481, now=now)
 
     def stray_refer(self, event: ReferReceived, now: float) -> None:
         """REFER outside a call: nobody may make this server call others that way."""

@@ -225,6 +225,8 @@ def _judge_plan(world: World, plan: Plan, by_call_id: dict[str, list[Story]]) ->
             continue
         if call.end_reason == "overdue":
             wrong.append(f"{call.phone.name} was left in its call until it gave up")
+        if call.refer_status in (404, 481, 500, 501) and call.alive_at_refer:
+            wrong.append(f"{call.phone.name}: REFER was refused with {call.refer_status}")
         if call.suspect and plan.scenario not in HALF_DEAD:
             wrong.append(f"{call.phone.name}: {call.suspect}, and no BYE came")
     for call in plan.calls:
@@ -373,17 +375,28 @@ def _judge_audio(plan: Plan) -> list[str]:
     return wrong
 
 
+ENGINE_TABLES = (
+    "client_transactions",
+    "server_transactions",
+    "merged",
+    "dialogs",
+    "subscribers",
+    "usages",
+    "timers",
+    "queries",
+)
+NODE_TABLES = ("calls", "bridges", "counted_accounts", "bindings")
+
+
 def leftovers(world: World) -> list[str]:
     """Nothing outlives its call: dialogs, transactions, timers, ports, bindings."""
     process = world.server.process
     if process is None:
         return ["the server is down"]
     engine = process.engine.statistics()
-    names = ("client_transactions", "server_transactions", "dialogs", "usages", "timers")
-    wrong = [f"engine: {engine[name]} {name} are left" for name in names if engine.get(name)]
+    wrong = [f"engine: {engine[name]} {name} are left" for name in ENGINE_TABLES if engine[name]]
     node = process.node.statistics()
-    names = ("calls", "bridges", "counted_accounts", "bindings")
-    wrong += [f"call control: {node[name]} {name} are left" for name in names if node[name]]
+    wrong += [f"call control: {node[name]} {name} are left" for name in NODE_TABLES if node[name]]
     if node["call_timers"] > 1:  # the next expiry of a binding
         wrong.append(f"call control: {node['call_timers']} timers are left")
     if world.media is not None:

@@ -45,6 +45,7 @@ class MidCall:
     """State of one dialog of a phone, and the requests it sends inside it."""
 
     __slots__ = (
+        "alive_at_refer",
         "answered_at",
         "bye_done_at",
         "bye_received_at",
@@ -181,6 +182,8 @@ class MidCall:
         self.consultation: MidCall | None = None
         self.refer_sent_at = 0.0
         self.refer_status = 0
+        self.alive_at_refer = False
+        """The call was still up when the answer to REFER came."""
         self.refer_results: list[int] = []
         self.resume_after_refer = False
         self.talked_at: list[float] = []
@@ -603,6 +606,7 @@ class MidCall:
         if heard is not None and heard.status < 200:
             return
         self.refer_status = heard.status if heard is not None else 408
+        self.alive_at_refer = self.alive
         if heard is None or heard.status in (408, 481):
             if self.alive:
                 self.lost_peer(heard, client)

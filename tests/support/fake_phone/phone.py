@@ -69,6 +69,7 @@ class FakePhone:
         "_buffer",
         "_counter",
         "_nonce_count",
+        "_numbers",
         "_register_call_id",
         "_register_cseq",
         "_register_timer",
@@ -143,6 +144,8 @@ class FakePhone:
         self.calls: dict[tuple[str, str], PhoneCall] = {}
         self.rtp_heard: dict[tuple[str, int], float] = {}
         """(Name of the phone whose audio arrived, number of its plan): when last."""
+        self._numbers: set[int] = set()
+        """Plans this phone ever had a call in."""
         self._counter = 0
         self._auth_headers: dict[str, str] = {}
         self._nonce_count = 0
@@ -369,6 +372,7 @@ class FakePhone:
 
     def call_started(self, call: PhoneCall) -> None:
         self.live += 1
+        self._numbers.add(call.plan.number)
         self.calls[call.call_id, call.local_tag] = call
         call.plan.calls.append(call)
 
@@ -473,7 +477,7 @@ class FakePhone:
         number = int.from_bytes(data[8:12], "big")
         sender = data[12:].rstrip(b"\xff").decode("ascii", "replace")
         self.rtp_heard[sender, number] = self.clock.now
-        if not any(call.plan.number == number for call in self.calls.values()):
+        if number not in self._numbers:
             self.violation("crosstalk", f"audio of {sender} in call {number}", "")
 
     # -- streams -----------------------------------------------------------------------------
