@@ -26,13 +26,16 @@ TOKEN: Final = re.compile(rf"[{TOKEN_CHARS}]+")
 QUOTED_STRING: Final = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 # One element of a list: quoted strings and <...> hide the separator.
 _LIST_PIECE: Final = re.compile(r'(?:[^",<]|"(?:[^"\\]|\\.)*"|<[^>]*>)*', re.DOTALL)
-_PARAM_PIECE: Final = re.compile(r'(?:[^";]|"(?:[^"\\]|\\.)*")*', re.DOTALL)
 _QUOTED_PAIR: Final = re.compile(r"\\(.)", re.DOTALL)
 _NEEDS_ESCAPE: Final = re.compile(r'(["\\])')
-_PARAM_NAME: Final = TOKEN
-# gen-value = token / host / quoted-string; wider here (anything without separators), because
-# Via received, maddr and the parameters of extensions carry URIs and IPv6 in the field.
-_PARAM_BAD: Final = re.compile(r'[\x00-\x20\x7f,<>"]')
+# generic-param = token [ EQUAL gen-value ], with its semicolon and the white space around. The
+# value is wider than gen-value (anything without separators), because Via received, maddr and the
+# parameters of extensions carry URIs and IPv6 in the field.
+_PARAM: Final = re.compile(
+    rf"[ \t]*;[ \t]*([{TOKEN_CHARS}]+)[ \t]*"
+    r'(?:=[ \t]*("(?:[^"\\]|\\.)*"|[^\x00-\x20\x7f,;<>"]*)[ \t]*)?',
+    re.DOTALL,
+)
 
 Params = dict[str, str | None]
 """Parameters in order; names in lower case, values as written (quotes kept), ``None`` for none."""
@@ -95,50 +98,25 @@ def split_list(text: str, header: str, limit: int = DEFAULT.list_items) -> list[
     return items
 
 
-def split_params(text: str, header: str) -> list[str]:
-    """Split ``;a=b;c`` at semicolons outside quotes; the first piece is what stands before."""
-    if '"' not in text:
-        return text.split(";")
-    pieces = []
-    position, end = 0, len(text)
-    while True:
-        match = _PARAM_PIECE.match(text, position)
-        assert match is not None  # the pattern matches the empty string
-        pieces.append(match.group())
-        position = match.end()
-        if position == end:
-            return pieces
-        if text[position] != ";":
-            raise MalformedHeader(header, "open quote")
-        position += 1
-
-
 def parse_params(text: str, header: str) -> Params:
     """Parse ``;name=value;flag`` (RFC 3261 §25.1 generic-param).
 
     ``text`` is empty or starts, after white space, with a semicolon. Raises MalformedHeader.
     """
     params: Params = {}
-    if not text:
-        return params
-    pieces = split_params(text, header)
-    if pieces[0].strip(LWS):
-        raise MalformedHeader(header, "text after the value")
-    for piece in pieces[1:]:
-        name, equals, value = piece.partition("=")
-        name = name.strip(LWS).lower()
-        if _PARAM_NAME.fullmatch(name) is None:
-            raise MalformedHeader(header, "bad parameter name")
-        found: str | None = None
-        if equals:
-            found = value.strip(LWS)
-            if _PARAM_BAD.search(found) is not None and QUOTED_STRING.fullmatch(found) is None:
-                raise MalformedHeader(header, "bad parameter value")
-        if name in params and params[name] != found:
+    position, end = 0, len(text)
+    while position < end:
+        match = _PARAM.match(text, position)
+        if match is None:
+            raise MalformedHeader(header, "bad parameter")
+        name, value = match.groups()
+        name = name.lower()
+        if name in params and params[name] != value:
             # RFC 3261 §7.3.1: a name must not appear twice. A harmless echo is let through, a
             # contradiction is not: two readers would take different values.
             raise MalformedHeader(header, "contradicting parameters")
-        params[name] = found
+        params[name] = value
+        position = match.end()
     return params
 
 

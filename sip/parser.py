@@ -30,9 +30,6 @@ __all__ = [
     "validate_response",
 ]
 
-# RFC 3261 §7.3.1: a line break and white space is one space. White space before the break goes
-# too: it is part of the same LWS.
-_FOLD: Final = re.compile(r"[ \t]*\r\n[ \t]+")
 _VERSION: Final = re.compile(r"SIP/[0-9]+\.[0-9]+", re.IGNORECASE)
 _BREAKS: Final = b"\r\n"
 _NEEDED: Final = ("Via", "Call-ID", "CSeq", "From", "To")
@@ -111,8 +108,11 @@ def _parse_head(head: bytes, limits: Limits) -> tuple[Request | Response, int | 
     breaks = len(lines) - 1
     stray = text.count("\n") != breaks or text.count("\r") != breaks
     if "\r\n " in text or "\r\n\t" in text:
-        lines = _FOLD.sub(" ", text).split("\r\n")
+        lines = _unfold(lines)
     start_line = lines[0]
+    excess = len(lines) > limits.headers + 1
+    if excess:
+        del lines[limits.headers + 1 :]
     headers: list[tuple[str, str]] = []
     lengths: list[str] = []
     problem = ""
@@ -138,7 +138,7 @@ def _parse_head(head: bytes, limits: Limits) -> tuple[Request | Response, int | 
         raise ParseError("Bare CR or LF in headers")
     if problem:
         raise _error(problem, message)
-    if len(headers) > limits.headers:
+    if excess:
         raise _error("Too many headers", message, 513)
     if len(head) > limits.header_bytes and len(max(lines, key=len)) > limits.header_bytes:
         raise _error("Header too large", message, 513)
@@ -149,6 +149,27 @@ def _parse_head(head: bytes, limits: Limits) -> tuple[Request | Response, int | 
     if len(lengths) > 1 or not (digits.isascii() and digits.isdigit()) or len(digits) > 10:
         raise _error("Bad Content-Length", message)
     return message, int(digits)
+
+
+def _unfold(lines: list[str]) -> list[str]:
+    """Join folded lines: a break and the white space around it are one space (§7.3.1).
+
+    Line by line, because a pattern over the whole text would be quadratic in runs of spaces.
+    """
+    unfolded: list[str] = []
+    pieces = [lines[0]]
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t"):
+            pieces.append(line)
+        else:
+            unfolded.append(_join(pieces))
+            pieces = [line]
+    unfolded.append(_join(pieces))
+    return unfolded
+
+
+def _join(pieces: list[str]) -> str:
+    return pieces[0] if len(pieces) == 1 else " ".join([piece.strip(LWS) for piece in pieces])
 
 
 def _start(line: str, headers: tuple[tuple[str, str], ...], limits: Limits) -> Request | Response:

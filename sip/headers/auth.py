@@ -10,10 +10,17 @@ import re
 from typing import Final
 
 from sip.errors import MalformedHeader
-from sip.grammar import LWS, QUOTED_STRING, TOKEN, quote, split_list, unquote
+from sip.grammar import LWS, TOKEN, TOKEN_CHARS, quote, unquote
 
 # Digest needs about ten parameters; more are extensions nobody uses.
 _MAX_PARAMS: Final = 32
+# auth-param = token EQUAL ( token / quoted-string ), with the comma that follows unless it is the
+# last. A value without quotes may be any text without separators: "nonce" is often sent so.
+_AUTH_PARAM: Final = re.compile(
+    rf"[ \t]*([{TOKEN_CHARS}]+)[ \t]*="
+    r'[ \t]*("(?:[^"\\]|\\.)*"|[^\x00-\x20\x7f,"]*)[ \t]*(?:,(?=[ \t]*[^ \t,])|$)',
+    re.DOTALL,
+)
 # nc-value = 8LHEX; int() alone would take signs, prefixes and underscores.
 _NC: Final = re.compile(r"[0-9A-Fa-f]{8}")
 # RFC 7616 §3.4: these go out without quotes, everything else with them.
@@ -25,18 +32,19 @@ def _parse(text: str, header: str) -> tuple[str, dict[str, str]]:
     if TOKEN.fullmatch(scheme) is None:
         raise MalformedHeader(header, "no scheme")
     params: dict[str, str] = {}
-    rest = rest.strip(LWS)
-    if scheme.lower() != "digest" or not rest:
+    if scheme.lower() != "digest":
         return scheme, params  # other schemes have grammars of their own
-    for piece in split_list(rest, header, _MAX_PARAMS):
-        name, equals, value = piece.partition("=")
-        name = name.strip(LWS).lower()
-        if not equals or TOKEN.fullmatch(name) is None or name in params:
+    position, end = 0, len(rest)
+    while position < end:
+        match = _AUTH_PARAM.match(rest, position)
+        if match is None or len(params) == _MAX_PARAMS:
             raise MalformedHeader(header, "bad parameter")
-        value = value.strip(LWS)
-        if '"' in value and QUOTED_STRING.fullmatch(value) is None:
-            raise MalformedHeader(header, "open quote")
+        name, value = match.groups()
+        name = name.lower()
+        if name in params:
+            raise MalformedHeader(header, "repeated parameter")
         params[name] = unquote(value)
+        position = match.end()
     return scheme, params
 
 

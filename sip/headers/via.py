@@ -18,10 +18,10 @@ MAGIC_COOKIE: Final = "z9hG4bK"
 # *(SEMI via-params); SLASH and COLON take white space around them. The version may be any: a 505
 # has to find its way back too (RFC 4475 §3.1.2.16).
 _VIA: Final = re.compile(
-    rf"SIP[ \t]*/[ \t]*[{TOKEN_CHARS}]+[ \t]*/[ \t]*([{TOKEN_CHARS}]+)[ \t]+"
+    rf"[Ss][Ii][Pp][ \t]*/[ \t]*[{TOKEN_CHARS}]+[ \t]*/[ \t]*([{TOKEN_CHARS}]+)[ \t]+"
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._\-]{1,255})"
     r"(?:[ \t]*:[ \t]*([0-9]{1,5}))?[ \t]*(;.*)?",
-    re.IGNORECASE | re.DOTALL,
+    re.DOTALL,
 )
 
 
@@ -40,7 +40,7 @@ class Via:
     ) -> None:
         self.transport = transport
         """As written, e.g. ``UDP``; compare with ``transport_name``."""
-        self.host = host.strip("[]").lower()
+        self.host = host.lower() if host[-1:] != "]" else host[1:-1].lower()
         """Host of sent-by, lower case, without brackets."""
         self.port = port
         self.params: Params = {} if params is None else params

@@ -169,6 +169,16 @@ def test_limits() -> None:
     assert parse_message(build(), Limits(header_bytes=100)).body == b"hello"
 
 
+def test_hostile_folding_is_linear() -> None:
+    """Runs of spaces and thousands of folds: what made a regular expression quadratic."""
+    spaces = build(extra=b"Subject: a\r\n b" + b" " * 60_000 + b"c\r\n")
+    assert refusal(spaces).status_hint == 513
+    folds = build(extra=b"Subject: a" + b"\r\n b" * 2000 + b"\r\n")
+    assert parse_message(folds).first("Subject") == "a" + " b" * 2000
+    flood = build(extra=b"X:\r\n" * 15_000)
+    assert (refusal(flood).status_hint, refusal(flood).discard) == (513, False)
+
+
 @pytest.mark.parametrize("data", [b"", b"\r\n", b"\r\n\r\n", b"\x00", b"\x00\x00\x00\x00"])
 def test_keep_alive_datagrams(data: bytes) -> None:
     assert is_keep_alive(data)
