@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from sip.errors import LocalProtocolError
 from sip.flow import Address, Flow, Target
-from sip.grammar import DEFAULT, Limits
+from sip.grammar import DEFAULT, LWS, Limits
 from sip.timers import TimerHeap
 from sip.transaction.timers import TimerValues
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from sip.dialog.dialog import Dialog
     from sip.dialog.subscribe import SubscriberUsage
     from sip.events import Event
+    from sip.message import Message
     from sip.parser import StreamFramer
     from sip.request import ClientRequest
     from sip.transaction.client import ClientTransaction
@@ -157,6 +159,23 @@ class Side(NamedTuple):
 def host_text(host: str) -> str:
     """A host as URIs and Via show it."""
     return f"[{host}]" if ":" in host else host
+
+
+@lru_cache(maxsize=512)
+def _tokens(text: str, upper: bool) -> frozenset[str]:
+    """Phones of one make say the same all the time; 512 lines are at most a few 100 KB."""
+    items = [item.strip(LWS) for item in text.split(",")]
+    return frozenset(item if upper else item.lower() for item in items if item)
+
+
+def option_tags(message: Message, name: str) -> frozenset[str]:
+    """`Message.option_tags`, remembered by the text of the line. Raises MalformedHeader."""
+    line = message.first(name)
+    if line is None:
+        return frozenset()
+    if message.repeats or len(line) > 512 or '"' in line or "<" in line:
+        return message.option_tags(name)
+    return _tokens(line, name == "Allow")
 
 
 def lines_of(headers: ExtraHeaders) -> str:

@@ -42,7 +42,7 @@ from sip.message import Request, Response
 from sip.parser import KeepAlive, StreamFramer, is_keep_alive, parse_message
 from sip.request import Authorizer, ClientRequest
 from sip.transaction.client import ClientTransaction
-from sip.transaction.match import client_key, echoed_via
+from sip.transaction.match import client_key, echoed_via, response_branch, tag_of
 from sip.transaction.server import ServerTransaction
 
 if TYPE_CHECKING:
@@ -235,23 +235,32 @@ class SipEngine:
         """Only a response to a request of ours is looked at (RFC 3261 §18.1.2)."""
         core = self._core
         try:
-            method = response.cseq.method
-            transaction = core.clients.get(client_key(response.via.branch, method))
-            if (
-                transaction is None
-                or transaction.method != method
-                or not echoed_via(response, transaction.via)
-            ):
-                core.count("stray_responses")
-                return
-            response.to  # noqa: B018 - asked for so that it raises here, not in a usage
-            if response.call_id != transaction.request.call_id_line[9:-2]:
-                raise MalformedHeader("Call-ID", "not ours")
+            transaction = self._transaction_of(response)
         except MalformedHeader:
+            transaction = None
+        if transaction is None:
             core.count("stray_responses")
             return
         transaction.request.flow = flow
         transaction.receive(response, now)
+
+    def _transaction_of(self, response: Response) -> ClientTransaction | None:
+        """The transaction whose branch, CSeq, Via and Call-ID a response repeats."""
+        clients = self._core.clients
+        branch = response_branch(response)
+        transaction = clients.get(branch)
+        cseq = response.first("CSeq")
+        if transaction is None or transaction.cseq != cseq:
+            number, method = response.cseq
+            transaction = clients.get(client_key(branch, method))
+            if transaction is None or transaction.cseq != f"{number} {method}":
+                return None
+        if not echoed_via(response, transaction.via):
+            return None
+        if response.first("Call-ID") != transaction.request.call_id_line[9:-2]:
+            return None
+        tag_of(response.first("To") or "")  # asked for so that it raises here, not in a usage
+        return transaction
 
     # -- the transaction user
 

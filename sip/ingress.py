@@ -17,8 +17,8 @@ from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import ReferReceived, RequestReceived
 from sip.flow import Flow
 from sip.message import REASONS, Request
-from sip.transaction.match import server_key
-from sip.transaction.server import ServerTransaction, echo_vias
+from sip.transaction.match import ServerKey, TopVia, server_key, tag_of, top_via
+from sip.transaction.server import ServerTransaction
 from sip.validation import Rejection, check_method, check_required, validate_request
 
 # Only inside a dialog do these mean anything.
@@ -40,7 +40,7 @@ class Ingress:
         """One request. Never raises for what the peer sent."""
         core = self.core
         try:
-            via = request.via
+            via = top_via(request, flow)
             method = request.method
             key = server_key(request, via, "INVITE" if method == "ACK" else method)
         except MalformedHeader as error:
@@ -55,18 +55,23 @@ class Ingress:
                 transaction.receive_ack(now)
                 return
             # A client that put its INVITE's branch into the ACK of a 2xx: to the dialog.
-        rejection = validate_request(request, core.config.limits)
-        if rejection is not None:
-            self._reject(request, flow, rejection)
-            return
+        dialog = None if request.repeats else self._dialog_of(request)
+        if dialog is None:
+            # A request that matches one of our dialogs and is in order has proved more than the
+            # checks of a stranger's request would.
+            rejection = validate_request(request, core.config.limits)
+            if rejection is not None:
+                self._reject(request, flow, rejection)
+                return
+            dialog = self._dialog_of(request)
         if method == "ACK":
-            self._acknowledge(request, flow, now)
+            self._acknowledge(request, dialog, flow, now)
         elif method == "CANCEL":
-            self._cancel(request, flow, (key[0], key[1], "INVITE"), now)
-        elif request.to.tag:
-            self._in_dialog(request, flow, key, now)
+            self._cancel(request, via, (key[0], key[1], "INVITE"), flow, now)
+        elif dialog is not None or request.to.tag:
+            self._in_dialog(request, dialog, via, key, flow, now)
         else:
-            self._outside(request, flow, key, now)
+            self._outside(request, via, key, flow, now)
 
     # -- answers without state
 
@@ -91,7 +96,7 @@ class Ingress:
             to = f"{to};tag={crc32(text.encode('utf-8', 'surrogateescape'), core.secret):08x}"
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
         try:
-            vias = echo_vias(request, request.via, flow)
+            vias = top_via(request, flow).echo
         except MalformedHeader:
             core.count("dropped")
             return
@@ -117,9 +122,8 @@ class Ingress:
 
     # -- ACK and CANCEL
 
-    def _acknowledge(self, request: Request, flow: Flow, now: float) -> None:
+    def _acknowledge(self, request: Request, dialog: Dialog | None, flow: Flow, now: float) -> None:
         """ACK of a 2xx goes to its dialog; a stray one ends here (RFC 6026 §7.1)."""
-        dialog = self._dialog_of(request)
         if dialog is None or not dialog.accepts_source(flow):
             self.core.count("stray_acks")
             return
@@ -127,7 +131,12 @@ class Ingress:
         dialog.owner.on_ack(dialog, request, now)
 
     def _cancel(
-        self, request: Request, flow: Flow, invite_key: tuple[str, str, str], now: float
+        self,
+        request: Request,
+        via: TopVia,
+        invite_key: ServerKey,
+        flow: Flow,
+        now: float,
     ) -> None:
         """RFC 3261 §9.2. Answered without state: a CANCEL again finds the same INVITE."""
         invite = self.core.servers.get(invite_key)
@@ -140,7 +149,7 @@ class Ingress:
         if tag and ";tag=" not in to:
             to = f"{to};tag={tag}"
         text = (
-            f"SIP/2.0 200 OK\r\n{echo_vias(request, request.via, flow)}"
+            f"SIP/2.0 200 OK\r\n{via.echo}"
             f"From: {request.first('From')}\r\nTo: {to}\r\n"
             f"Call-ID: {request.call_id}\r\nCSeq: {request.first('CSeq')}\r\n"
             f"{core.server_line}Content-Length: 0\r\n\r\n"
@@ -152,13 +161,30 @@ class Ingress:
     # -- inside a dialog
 
     def _dialog_of(self, request: Request) -> Dialog | None:
-        return self.core.dialogs.get((request.call_id, request.to.tag, request.from_.tag))
+        """The dialog whose Call-ID and tags a request repeats, and whose CSeq can be read."""
+        to = request.first("To")
+        call_id = request.first("Call-ID")
+        if to is None or call_id is None or "tag" not in to.lower():
+            return None
+        try:
+            key = (call_id, tag_of(to), tag_of(request.first("From") or ""))
+            dialog = self.core.dialogs.get(key)
+            if dialog is not None and request.cseq.method != request.method:
+                return None
+        except MalformedHeader:
+            return None
+        return dialog
 
     def _in_dialog(
-        self, request: Request, flow: Flow, key: tuple[str, str, str], now: float
+        self,
+        request: Request,
+        dialog: Dialog | None,
+        via: TopVia,
+        key: ServerKey,
+        flow: Flow,
+        now: float,
     ) -> None:
         core = self.core
-        dialog = self._dialog_of(request)
         if dialog is None and request.method == "NOTIFY":
             dialog = self._early_notify(request, flow)
         if dialog is None or not dialog.accepts_source(flow):
@@ -178,7 +204,7 @@ class Ingress:
             self.refuse(request, flow, 500, None, (("Retry-After", str(delay_s)),))
             return
         dialog.heard_from(flow)
-        transaction = ServerTransaction(core, key, request, request.via, flow, "")
+        transaction = ServerTransaction(core, key, request, via, flow, "")
         try:
             dialog.owner.on_request(dialog, transaction, request, now)
         except MalformedHeader as error:
@@ -195,7 +221,9 @@ class Ingress:
 
     # -- outside
 
-    def _outside(self, request: Request, flow: Flow, key: tuple[str, str, str], now: float) -> None:
+    def _outside(
+        self, request: Request, via: TopVia, key: ServerKey, flow: Flow, now: float
+    ) -> None:
         core = self.core
         method = request.method
         rejection = self._inspect(request)
@@ -210,7 +238,7 @@ class Ingress:
             # RFC 3261 §8.2.2.2: the same request by another way.
             self.refuse(request, flow, 482)
             return
-        transaction = ServerTransaction(core, key, request, request.via, flow, core.new_tag())
+        transaction = ServerTransaction(core, key, request, via, flow, core.new_tag())
         transaction.merge_key = merge_key
         core.merged[merge_key] = transaction
         try:

@@ -173,6 +173,10 @@ class Message:
     def all(self, name: str) -> list[str]:
         """The value of each such header line."""
         if name in KNOWN:
+            first = self._first
+            if len(first) == len(self.headers):  # nothing repeats: no scan
+                value = first.get(name)
+                return [] if value is None else [value]
             return [value for header, value in self.headers if header == name]
         lower = name.lower()
         return [value for header, value in self.headers if header.lower() == lower]

@@ -20,6 +20,7 @@ from sip.grammar import split_list
 from sip.headers import parse_name_addr
 from sip.message import Message, Request, Response
 from sip.request import ClientRequest, RequestHandler, numeric_host, target_of
+from sip.transaction.match import tag_of
 from sip.uri import SipUri, parse_uri
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class Dialog:
             owner,
             call_id=request.call_id,
             local_tag=local_tag,
-            remote_tag=request.from_.tag,
+            remote_tag=tag_of(request.first("From") or ""),
             local=f"{to};tag={local_tag}",
             remote=request.first("From") or "",
             remote_target=_target_text(request),
@@ -186,13 +187,12 @@ class Dialog:
             route_set = response.values("Record-Route")[::-1]
         except MalformedHeader:
             route_set = []
-        to = response.to
         dialog = cls(
             core,
             owner,
             call_id=response.call_id,
             local_tag=local_tag,
-            remote_tag=to.tag,
+            remote_tag=tag_of(response.first("To") or ""),
             local=client.from_line[6:-2],
             remote=response.first("To") or "",
             remote_target=_target_text(response) or client.uri,

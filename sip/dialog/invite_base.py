@@ -24,7 +24,7 @@ from __future__ import annotations
 from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
-from sip.core import Core, ExtraHeaders, lines_of
+from sip.core import Core, ExtraHeaders, lines_of, option_tags
 from sip.dialog.dialog import Dialog, uri_of
 from sip.dialog.session_timer import SessionTimer
 from sip.errors import MalformedHeader
@@ -276,9 +276,9 @@ class InviteBase:
         """Allow and Supported, when the peer says something about itself."""
         try:
             if message.has("Allow"):
-                self.remote_allow = message.option_tags("Allow")
+                self.remote_allow = option_tags(message, "Allow")
             if message.has("Supported"):
-                self.remote_supported = message.option_tags("Supported")
+                self.remote_supported = option_tags(message, "Supported")
         except MalformedHeader:
             self.core.count("headers_ignored")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sip.core import ExtraHeaders, lines_of
+from sip.core import ExtraHeaders, lines_of, option_tags
 from sip.dialog.dialog import Dialog
 from sip.dialog.invite_base import SDP, PeerOffer, UsageState
 from sip.dialog.negotiation import Negotiation
@@ -22,6 +22,7 @@ from sip.events import InviteAnswered, InviteFailed, InviteProgress
 from sip.flow import Flow, Target
 from sip.message import Response
 from sip.request import ClientRequest
+from sip.transaction.match import tag_of
 
 if TYPE_CHECKING:
     from sip.events import FailureCause
@@ -133,12 +134,12 @@ class InviteUac(Negotiation):
             self.state = UsageState.PROCEEDING
         if response.status == 100:
             return
-        tag = response.to.tag
+        tag = tag_of(response.first("To") or "")
         self._learn(response)
         if tag and not self._early_dialog(tag, client, response):
             return
         try:
-            reliable = response.has("Require") and "100rel" in response.option_tags("Require")
+            reliable = response.has("Require") and "100rel" in option_tags(response, "Require")
         except MalformedHeader:
             reliable = False
         reliable = reliable and self._reliable != "off" and bool(tag)
@@ -202,7 +203,7 @@ class InviteUac(Negotiation):
 
     def _success_received(self, client: ClientRequest, response: Response, now: float) -> None:
         """A 2xx: the first, one of another device, or one repeated because its ACK was lost."""
-        tag = response.to.tag
+        tag = tag_of(response.first("To") or "")
         surplus = self._surplus.get(tag)
         if surplus is not None:
             surplus.send_again()
@@ -221,7 +222,7 @@ class InviteUac(Negotiation):
             self._answered(client, response, now)
 
     def _answered(self, client: ClientRequest, response: Response, now: float) -> None:
-        tag = response.to.tag
+        tag = tag_of(response.first("To") or "")
         dialog = self._dialogs.pop(tag, None)
         if dialog is None:
             dialog = self._open_dialog(client, response)
@@ -252,7 +253,7 @@ class InviteUac(Negotiation):
 
     def _hang_up(self, client: ClientRequest, response: Response, now: float) -> None:
         """ACK and BYE in the dialog of a 2xx that is not wanted (§13.2.2.4)."""
-        tag = response.to.tag
+        tag = tag_of(response.first("To") or "")
         if len(self._surplus) >= self.core.config.max_early_dialogs:
             self.core.count("early_dialogs_refused")
             return

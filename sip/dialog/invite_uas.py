@@ -7,7 +7,7 @@ InviteConfirmed, AnswerReceived, OfferReceived(PRACK) to the user.
 
 from __future__ import annotations
 
-from sip.core import ExtraHeaders
+from sip.core import ExtraHeaders, option_tags
 from sip.dialog.dialog import Dialog
 from sip.dialog.invite_base import SDP, PeerOffer, Retransmitter, UsageState
 from sip.dialog.negotiation import Negotiation
@@ -41,12 +41,12 @@ class InviteUas(Negotiation):
         self.dialog = Dialog.of_request(
             self.core, self._self(), request, flow, self.local_tag, self.contact
         )
-        self.remote_allow = request.option_tags("Allow") if request.has("Allow") else frozenset()
-        self.remote_supported = request.option_tags("Supported")
+        self.remote_allow = option_tags(request, "Allow")
+        self.remote_supported = option_tags(request, "Supported")
         self._reliable = "off"
         if "100rel" in self.remote_supported:
             self._reliable = "supported"
-        if request.has("Require") and "100rel" in request.option_tags("Require"):
+        if request.has("Require") and "100rel" in option_tags(request, "Require"):
             self._reliable = "required"
         if not self._check_interval(transaction, request, now):
             self._abandon(now)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sip.core import ExtraHeaders
+from sip.core import ExtraHeaders, option_tags
 from sip.dialog.invite_base import SDP, InviteBase, PeerOffer, Retransmitter, UsageState
 from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import AnswerReceived, OfferFailed, OfferReceived, OfferRequested
@@ -273,7 +273,7 @@ class Negotiation(InviteBase):
     def _check_interval(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
         """422 when the session interval asked for is too small (RFC 4028 §9)."""
         try:
-            supports = "timer" in request.option_tags("Supported")
+            supports = "timer" in option_tags(request, "Supported")
             if not self.session.too_small(request, supports):
                 return True
         except MalformedHeader as error:

@@ -17,6 +17,7 @@ from sip.events import SubscriptionEnded, SubscriptionNotified, SubscriptionRefr
 from sip.headers import parse_event, parse_subscription_state
 from sip.message import REASONS, Request, Response
 from sip.request import ClientRequest
+from sip.transaction.match import tag_of
 
 if TYPE_CHECKING:
     from sip.events import FailureCause
@@ -290,7 +291,7 @@ class SubscriberUsage:
             self._open(
                 Dialog.of_response(self.core, self, client, response, self.local_tag, self.contact)
             )
-        elif response.to.tag == self.dialog.remote_tag:
+        elif tag_of(response.first("To") or "") == self.dialog.remote_tag:
             self.dialog.refresh_target(response)
         try:
             granted_s = response.expires

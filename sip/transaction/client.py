@@ -54,6 +54,7 @@ class ClientTransaction:
         "_timer",
         "branch",
         "core",
+        "cseq",
         "key",
         "method",
         "reliable",
@@ -80,6 +81,8 @@ class ClientTransaction:
         """Our Via line as sent, up to and including the branch."""
         self.to = to
         self.key = client_key(branch, method)
+        self.cseq = f"{request.cseq} {method}"
+        """CSeq as sent: a response that repeats it needs no parser."""
         self.reliable = to[0] != "udp"
         self._machine: Machine = (
             INVITE_CLIENT_MACHINE if method == "INVITE" else NON_INVITE_CLIENT_MACHINE

@@ -26,9 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sip.core import Core, ExtraHeaders
-    from sip.headers import Via
     from sip.timers import Timer
-    from sip.transaction.match import ServerKey
+    from sip.transaction.match import ServerKey, TopVia
 
 _REQUEST: Final = int(ServerEvent.REQUEST)
 _ACK: Final = int(ServerEvent.ACK)
@@ -45,16 +44,6 @@ class ServerOwner(Protocol):
     """Who wants to know that a response was lost for good."""
 
     def on_server_failure(self, transaction: ServerTransaction, cause: str, now: float) -> None: ...
-
-
-def echo_vias(request: Request, via: Via, flow: Flow) -> str:
-    """The Via lines of every response, the top one with what we saw (§18.2.1, RFC 3581 §4)."""
-    lines = request.all("Via")
-    if len(lines) == 1 and "," not in lines[0]:
-        return f"Via: {via.with_source(*flow.remote[:2])}\r\n"
-    values = request.values("Via")
-    values[0] = str(via.with_source(*flow.remote[:2]))
-    return "".join([f"Via: {value}\r\n" for value in values])
 
 
 class ServerTransaction:
@@ -82,7 +71,7 @@ class ServerTransaction:
     )
 
     def __init__(
-        self, core: Core, key: ServerKey, request: Request, via: Via, flow: Flow, to_tag: str
+        self, core: Core, key: ServerKey, request: Request, via: TopVia, flow: Flow, to_tag: str
     ) -> None:
         self.core = core
         self.key = key
@@ -96,7 +85,7 @@ class ServerTransaction:
         self.user: object = None
         # Everything that all responses of this transaction share, RFC 3261 §8.2.6.2.
         first = request.first
-        self._head = f"{echo_vias(request, via, flow)}From: {first('From')}\r\nTo: {first('To')}"
+        self._head = f"{via.echo}From: {first('From')}\r\nTo: {first('To')}"
         self._tail = f"\r\nCall-ID: {first('Call-ID')}\r\nCSeq: {first('CSeq')}\r\n"
         self._machine: Machine = (
             INVITE_SERVER_MACHINE if request.method == "INVITE" else NON_INVITE_SERVER_MACHINE
