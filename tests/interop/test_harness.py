@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.interop.peers.baresip import Baresip
+from tests.interop.peers.linphone import Linphone
 from tests.interop.peers.sipp import Sipp
 from tests.support.phones import PhoneError, PjsuaPhone, assert_talking, listen
-from tests.support.tones import measure_pcm
+from tests.support.tones import measure, measure_pcm
 
 
 def test_a_tone_is_measured_as_what_it_is() -> None:
@@ -137,3 +139,36 @@ def test_a_phone_hears_its_own_echo_from_sipp(tmp_path: Path) -> None:
         assert heard.is_at(600)
         alice.hangup(call)
         uas.wait()
+
+
+def test_baresip_and_a_phone_hear_each_other(tmp_path: Path) -> None:
+    with (
+        PjsuaPhone(tmp_path / "b", "sip:bob@127.0.0.1") as bob,
+        Baresip(tmp_path / "c", "carol", 700, domain="127.0.0.1") as carol,
+    ):
+        bob.tone(1000)
+        bob.do("auto_answer", code=200)
+        carol.command("dial", f"sip:bob@{bob.local}")
+        carol.wait("CALL_ESTABLISHED")
+        [heard] = listen(bob)
+        assert heard.is_at(700)
+        carol.command("hangup")
+        assert bob.ended(bob.wait("incoming")["call"])["status"] == 200
+        assert measure(carol.recording()).is_at(1000)
+
+
+def test_linphone_and_a_phone_hear_each_other(tmp_path: Path) -> None:
+    with (
+        PjsuaPhone(tmp_path / "b", "sip:bob@127.0.0.1") as bob,
+        Linphone(tmp_path / "d", "dave", 850) as dave,
+    ):
+        bob.tone(1000)
+        bob.do("auto_answer", code=200)
+        dave.command(f"call sip:bob@{bob.local}")
+        call = bob.wait("incoming")["call"]
+        bob.confirmed(call)
+        [heard] = listen(bob)
+        assert heard.is_at(850)
+        dave.command("terminate")
+        assert bob.ended(call)["status"] == 200
+        assert measure(dave.recording()).is_at(1000)

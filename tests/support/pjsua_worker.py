@@ -11,19 +11,17 @@ inside `libHandleEvents`, between two looks at stdin. Only its sound clock has a
 from __future__ import annotations
 
 import json
-import math
 import os
 import select
-import struct
 import sys
-import wave
 from pathlib import Path
 from typing import Any
 
 import pjsua2 as pj
 
+from tests.support.tones import RATE_HZ, is_complete, write_tone
+
 POLL_MS = 10
-RATE_HZ = 8000
 STATES = {
     pj.PJSIP_INV_STATE_CALLING: "calling",
     pj.PJSIP_INV_STATE_INCOMING: "incoming",
@@ -44,28 +42,6 @@ MEDIA = {
 def emit(**message: Any) -> None:
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
-
-
-def write_tone(path: Path, frequency_hz: float, amplitude: int = 8192) -> None:
-    """One second of a sine at -12 dBFS; whole periods, so that it loops without a click."""
-    samples = [
-        round(amplitude * math.sin(2 * math.pi * round(frequency_hz) * n / RATE_HZ))
-        for n in range(RATE_HZ)
-    ]
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE_HZ)
-        file.writeframes(struct.pack(f"<{len(samples)}h", *samples))
-
-
-def is_complete(path: Path) -> bool:
-    """Whether a WAV file has its length: PJSIP writes header and samples when it closes it."""
-    try:
-        with wave.open(str(path), "rb") as file:
-            return file.getnframes() > 0
-    except (EOFError, wave.Error):
-        return False
 
 
 class PhoneCall(pj.Call):  # type: ignore[misc]

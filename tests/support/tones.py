@@ -13,6 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+RATE_HZ: Final = 8000
+"""Of every tone we play: that of G.711."""
 SILENCE_DBFS: Final = -50.0
 """Below this nothing is heard: G.711's idle noise is near -66 dBFS."""
 TOLERANCE_HZ: Final = 4.0
@@ -41,6 +43,20 @@ class Tone(NamedTuple):
         return self.level_dbfs <= SILENCE_DBFS
 
 
+def write_tone(path: Path, frequency_hz: float, *, seconds: int = 1, amplitude: int = 8192) -> None:
+    """A WAV file, 8000 Hz, of a sine (-12 dBFS); it loops without a click.
+
+    The frequency is rounded to whole periods a second. Amplitude 0 writes silence.
+    """
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    sine = amplitude * np.sin(2 * np.pi * round(frequency_hz) * time_s)
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE_HZ)
+        file.writeframes(np.round(sine).astype("<i2").tobytes() * seconds)
+
+
 def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
     """pcm: float64, (samples,), -1..1; and the rate in Hz. The first channel of a 16-bit file."""
     with wave.open(str(path), "rb") as file:
@@ -48,6 +64,15 @@ def read_wav(path: Path) -> tuple[NDArray[np.float64], int]:
         frames = file.readframes(file.getnframes())
     pcm = np.frombuffer(frames, dtype="<i2")[::channels]
     return pcm.astype(np.float64) / 32768.0, rate_hz
+
+
+def is_complete(path: Path) -> bool:
+    """Whether a recorder has finished: most write the header's length when they close the file."""
+    try:
+        with wave.open(str(path), "rb") as file:
+            return file.getnframes() > 0
+    except (OSError, EOFError, wave.Error):
+        return False
 
 
 def measure(path: Path, skip_s: float = 0.3) -> Tone:
