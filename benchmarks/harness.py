@@ -57,7 +57,7 @@ class Running:
         main = psutil.Process(self.process.pid)
         for process in [main, *main.children(recursive=True)]:
             with contextlib.suppress(psutil.Error):
-                if role and process.cmdline()[-6:].count(role) == 0:
+                if role and role not in process.cmdline():
                     continue
                 times = process.cpu_times()
                 total += times.user + times.system
@@ -67,7 +67,7 @@ class Running:
         """Resident kilobytes of one of our roles."""
         main = psutil.Process(self.process.pid)
         for process in main.children(recursive=True):
-            if role in process.cmdline()[-6:]:
+            if role in process.cmdline():
                 return float(process.memory_info().rss) / 1024
         raise BenchError(f"no process of role {role}")
 

@@ -75,6 +75,7 @@ class Bridge:
             done(now)
             return
         call = self.call
+        call.releasing += 1
 
         def figures(by_leg: Mapping[str, LegMedia], later: float) -> None:
             for leg_id, leg in by_leg.items():
@@ -94,6 +95,7 @@ class Bridge:
                     )
                 )
             done(later)
+            call.bridge_released(later)
 
         call.node.media.delete(self.id, self._offerer_tag, now, figures)
 

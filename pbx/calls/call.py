@@ -51,7 +51,7 @@ class Call:
     __slots__ = (
         "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "caller",
         "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs", "negotiating",
-        "node", "pair", "setup", "started_ns", "state", "transfer",
+        "node", "pair", "releasing", "setup", "started_ns", "state", "transfer",
     )  # fmt: skip
 
     def __init__(
@@ -83,6 +83,8 @@ class Call:
         """A transfer or takeover of another call is about to take a leg of this one."""
         self.negotiating: Leg | None = None
         """The leg whose mid-call offer is on its way; others get 491 meanwhile."""
+        self.releasing = 0
+        """Bridges whose figures are awaited."""
         self.counted: list[str] = []
         """Accounts for which this call counts as a concurrent one."""
         self.legs: dict[str, Leg] = {}
@@ -204,10 +206,20 @@ class Call:
         self.node.limits.release(self.counted)
         self.counted = []
         bridge, self.bridge = self.bridge, None
-        if bridge is None:
+        if bridge is not None:
+            bridge.release(now, _nothing)
+        self._close_if_released(now)
+
+    def bridge_released(self, now: float) -> None:
+        """The figures of a bridge are written, of the last one or of one a transfer left."""
+        self.releasing -= 1
+        if self.state is CallState.RELEASING:
+            self._close_if_released(now)
+
+    def _close_if_released(self, now: float) -> None:
+        """``call.ended`` is the last event: it waits for the figures of every bridge."""
+        if self.releasing == 0 and self.state is not CallState.ENDED:
             self._close(now)
-        else:
-            bridge.release(now, self._close)
 
     def _close(self, now: float) -> None:
         end = self.end
@@ -227,3 +239,7 @@ class Call:
             )
         )
         self.node.call_closed(self)
+
+
+def _nothing(_now: float) -> None:
+    return None

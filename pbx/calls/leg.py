@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pbx.calls.call import Call
     from pbx.calls.dial import Dial
     from sip.dialog.invite import InviteUsage
+    from sip.transaction.server import ServerTransaction
 
 
 class Role(Enum):
@@ -44,8 +45,8 @@ class Leg:
     """See the module; `usage.user` points back here."""
 
     __slots__ = (
-        "account", "agreed_body", "answered_at", "call", "dial", "early_media", "held", "id",
-        "offer_done", "role", "seen_statuses", "state", "target_uri", "usage",
+        "account", "agreed_body", "answered_at", "call", "crossings", "dial", "early_media",
+        "held", "id", "offer_done", "role", "seen_statuses", "state", "target_uri", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, usage: InviteUsage, role: Role, account: str) -> None:
@@ -65,6 +66,8 @@ class Leg:
         self.early_media = False
         self.seen_statuses: set[int] | None = None
         self.offer_done: OfferDone | None = None
+        self.crossings: list[ServerTransaction] = []
+        """Requests on their way through this leg, from its party or to it (INFO, MESSAGE)."""
         usage.user = self
 
     @property
@@ -157,6 +160,11 @@ class Leg:
             )
         )
         self.offer_ended(481, b"", now)
+        for transaction in self.crossings:
+            # RFC 3261 §15.1.2: what waits in a dialog that ends is still answered.
+            if not transaction.answered:
+                self.call.node.engine.respond(transaction, 487, now=now)
+        self.crossings.clear()
 
     def hang_up(self, end: End, now: float, reason: str = "") -> None:
         """End the leg from our side in the way its state allows (BYE, CANCEL or a refusal).

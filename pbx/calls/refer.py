@@ -61,7 +61,7 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
         usage.notify_refer(route.status, None, True, now=now)
         return
     usage.respond(transaction, 202, now=now)
-    headers = [("Referred-By", f"<{usage.remote_uri}>")]
+    headers = [("Referred-By", usage.remote_uri)]
     if event.replaces is not None:
         headers.append(("Replaces", str(event.replaces)))
     Transfer(call, leg, peer, address).start_blind(route.contacts, tuple(headers), now)

@@ -147,21 +147,23 @@ class Requests:
             request.body,
             now=now,
             content_type=request.first("Content-Type") or "",
-            user=(leg, event.transaction),
+            user=(leg, peer, event.transaction),
         )
+        leg.crossings.append(event.transaction)
+        peer.crossings.append(event.transaction)
 
     def in_dialog_response(self, event: DialogResponse, now: float) -> None:
         """The peer's answer to what crossed: back to where it came from."""
         origin = event.client.user
         if not isinstance(origin, tuple):
             return
-        leg, transaction = origin
+        leg, peer, transaction = origin
+        if transaction.answered:
+            return  # one of the legs ended meanwhile
+        leg.crossings.remove(transaction)
+        peer.crossings.remove(transaction)
         status = event.response.status if event.response is not None else 408
-        if leg.alive:
-            leg.usage.respond(transaction, cause.passed_status(status), now=now)
-        else:
-            # The call ended meanwhile: the request still has to be answered.
-            self._node.engine.respond(transaction, 481, now=now)
+        leg.usage.respond(transaction, cause.passed_status(status), now=now)
 
     def stray_refer(self, event: ReferReceived, now: float) -> None:
         """REFER outside a call: nobody may make this server call others that way."""

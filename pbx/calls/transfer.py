@@ -69,7 +69,7 @@ class Transfer:
             self,
             parent=self.transferor,
             role=Role.TRANSFER,
-            from_=f"<{self.transferee.usage.remote_uri}>",
+            from_=self.transferee.usage.remote_uri,
             to=f"<{self.target_uri}>",
             headers=headers,
             max_forwards=69,

@@ -46,6 +46,8 @@ log = logging.getLogger("pbx.signal")
 #: How long to wait for the media service before saying ready without it: calls then get 503
 #: until it is back, registrations work.
 _MEDIA_WAIT_S: Final = 5.0
+_BYE_PATIENCE_S: Final = 4.0
+_STEP_S: Final = 0.02
 
 
 def run(context: RoleContext) -> int:
@@ -269,10 +271,10 @@ class _Signal:
         if link is None:
             return
         link.start()
-        for _ in range(int(_MEDIA_WAIT_S / 0.02)):
+        for _ in range(int(_MEDIA_WAIT_S / _STEP_S)):
             if link.media.answered:
                 return
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(_STEP_S)
         log.warning("the media service does not answer yet: calls get 503 until it does")
 
     # Running.
@@ -315,14 +317,17 @@ class _Signal:
         stopped = asyncio.Event()
         self.node.stop(self._clock.monotonic(), stopped.set)
         self._acted()
+        patience_s = self._settings.server.stop_s * 0.8
         try:
-            async with asyncio.timeout(self._settings.server.stop_s * 0.8):
+            async with asyncio.timeout(patience_s):
                 await stopped.wait()
-                # BYE needs its answer, or at least its first retransmissions.
-                while self.engine.statistics().get("client_transactions", 0):
-                    await asyncio.sleep(0.05)
         except TimeoutError:
             log.warning("some calls could not be ended in time")
+        # A dialog lives on until its BYE is answered: give that its first retransmissions.
+        for _ in range(int(min(patience_s, _BYE_PATIENCE_S) / _STEP_S)):
+            if not self.engine.statistics()["dialogs"]:
+                break
+            await asyncio.sleep(_STEP_S)
 
 
 def _machine_addresses() -> set[str]:
