@@ -127,4 +127,5 @@ def set_up_logging(settings: LogSettings, role: str) -> None:
             logging.Formatter(f"%(asctime)s {role:<8} %(levelname)-7s %(name)s: %(message)s")
         )
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    logging.getLogger("alembic").setLevel("WARNING")  # its plug-ins are nobody's news
     logging.getLogger("sip.trace").setLevel("DEBUG" if settings.sip_trace else "WARNING")

@@ -11,6 +11,7 @@ import ipaddress
 import json
 import os
 import shlex
+import sys
 from typing import Final
 
 from pbx.addresses import media_addresses
@@ -24,6 +25,12 @@ DOMAIN: Final = "localhost"
 address of the server means its first domain."""
 NAMES: Final = ("1001", "1002")
 FILE: Final = "demo-accounts.json"
+WATCH: Final = (
+    ("registrations", "who is registered"),
+    ("calls", "calls going on"),
+    ("cdr list", "calls that ended"),
+    ("log", "everything that happened"),
+)
 
 
 def prepare_demo(data: DataDirectory, settings: Settings) -> None:
@@ -51,7 +58,11 @@ def _write_private(file: os.PathLike[str], text: str) -> None:
 def _instructions(data: DataDirectory, settings: Settings, passwords: dict[str, str]) -> str:
     first, second = (address.partition("@")[0] for address in passwords)
     server = _server_address(settings)
-    where = f"--data {shlex.quote(str(data.path))}"
+    pbx = shlex.quote(sys.argv[0]) if sys.argv[0].endswith("pbx") else "pbx"
+    data_option = f"--data {shlex.quote(str(data.path))}"
+    watch = "\n".join(
+        f"    {f'{pbx} {command} {data_option}':<44}  # {what}" for command, what in WATCH
+    )
     accounts = "\n".join(
         f"    account {address}   password {password}" for address, password in passwords.items()
     )
@@ -63,10 +74,7 @@ Two accounts are ready:
 Register one softphone as each: user name {first} or {second}, its password, server {server}.
 Then dial {second} from {first}. To watch, in another terminal:
 
-    pbx registrations {where}      who is registered
-    pbx calls {where}              calls going on
-    pbx cdr list {where}           calls that ended
-    pbx log {where}                everything that happened
+{watch}
 
 Ctrl-C stops the server.
 """
