@@ -86,8 +86,14 @@ def _error(reason: str, message: Request | Response | None, status: int = 400) -
 
 
 def _answerable(request: Request) -> bool:
-    """Whether a response could be built and routed (RFC 3261 §8.2.6, §18.2.2)."""
+    """Whether a response could be built and routed (RFC 3261 §8.2.6, §18.2.2).
+
+    What it would echo must itself be of reasonable size: no answer is owed to a flood.
+    """
     if request.method == "ACK" or not all(request.has(name) for name in _NEEDED):
+        return False
+    echoed = [value for name, value in request.headers if name in _NEEDED]
+    if len(echoed) > DEFAULT.via or max(map(len, echoed)) > DEFAULT.uri_bytes:
         return False
     try:
         request.via  # noqa: B018 - asked for so that it raises here
@@ -106,13 +112,17 @@ def _parse_head(head: bytes, limits: Limits) -> tuple[Request | Response, int | 
     text = head.decode("utf-8", "surrogateescape")
     lines = text.split("\r\n")
     breaks = len(lines) - 1
-    stray = text.count("\n") != breaks or text.count("\r") != breaks
+    if text.count("\n") != breaks or text.count("\r") != breaks:
+        # A bare CR or LF that we passed on could become a header of its own at the next hop.
+        # The text is not safe to echo either.
+        raise ParseError("Bare CR or LF in headers")
     if "\r\n " in text or "\r\n\t" in text:
         lines = _unfold(lines)
     start_line = lines[0]
-    excess = len(lines) > limits.headers + 1
+    most = limits.headers + 2  # the start line and Content-Length are no part of the count
+    excess = len(lines) > most
     if excess:
-        del lines[limits.headers + 1 :]
+        del lines[most:]
     headers: list[tuple[str, str]] = []
     lengths: list[str] = []
     problem = ""
@@ -132,13 +142,9 @@ def _parse_head(head: bytes, limits: Limits) -> tuple[Request | Response, int | 
         else:
             headers.append((canonical, value.strip(LWS)))
     message = _start(start_line, tuple(headers), limits)
-    if stray:
-        # A bare CR or LF that we passed on could become a header of its own at the next hop.
-        # The text is not safe to echo either.
-        raise ParseError("Bare CR or LF in headers")
     if problem:
         raise _error(problem, message)
-    if excess:
+    if excess or len(headers) > limits.headers:
         raise _error("Too many headers", message, 513)
     if len(head) > limits.header_bytes and len(max(lines, key=len)) > limits.header_bytes:
         raise _error("Header too large", message, 513)

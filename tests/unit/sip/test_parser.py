@@ -136,6 +136,7 @@ def test_bad_header_line(line: bytes) -> None:
 def test_bare_line_breaks_are_never_echoed(value: bytes) -> None:
     error = refusal(build(extra=b"Subject: " + value + b"\r\n"))
     assert error.discard
+    assert refusal(build(start=b"BYE sip:a HTTP/1\r\n", extra=b"X: " + value + b"\r\n")).discard
 
 
 def test_without_end_of_headers() -> None:
@@ -155,6 +156,13 @@ def test_unanswerable_without(name: bytes) -> None:
 def test_unanswerable_without_a_readable_via() -> None:
     data = build(extra=b"no colon\r\n").replace(b"SIP/2.0/UDP", b"SIP/2.0")
     assert refusal(data).discard
+
+
+@pytest.mark.parametrize(
+    "extra", [b"Via: SIP/2.0/UDP h\r\n" * 80, b"To: <sip:" + b"x" * 5000 + b">\r\n"]
+)
+def test_no_answer_is_owed_to_a_flood(extra: bytes) -> None:
+    assert refusal(build(extra=extra + b"no colon\r\n")).discard
 
 
 def test_limits() -> None:
