@@ -12,7 +12,19 @@ from typing import Final
 from pbx import __version__
 from pbx.kernel.errors import PbxError
 
-COMMANDS: Final = ("serve", "media", "domain", "account", "settings", "role")
+COMMANDS: Final = (
+    "serve",
+    "media",
+    "domain",
+    "account",
+    "calls",
+    "cdr",
+    "registrations",
+    "log",
+    "replay",
+    "settings",
+    "role",
+)
 """Modules of this package, in the order of ``pbx --help``."""
 
 INTERRUPTED: Final = 130

@@ -293,6 +293,14 @@ class EmbeddedLog:
                 high = middle
         return low
 
+    def last(self, count: int) -> Position:
+        return _number(
+            self._query(
+                "SELECT position FROM events ORDER BY position DESC LIMIT 1 OFFSET ?", (count,)
+            )
+            or [(START,)]
+        )
+
     def _records(
         self,
         where: str,

@@ -122,6 +122,9 @@ class MemoryLog:
     def position_at(self, time_ns: int) -> Position:
         return bisect_left(self._records, time_ns - TIME_DISORDER_NS, key=lambda r: r.time_ns)
 
+    def last(self, count: int) -> Position:
+        return max(START, len(self._records) - count)
+
     def wait(self, after: Position, timeout_s: float) -> bool:
         with self._appended:
             self._appended.wait_for(lambda: self.head() > after or self._closed, timeout_s)

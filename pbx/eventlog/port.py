@@ -73,6 +73,10 @@ class EventLog(Protocol):
         """
         ...
 
+    def last(self, count: int) -> Position:
+        """The position after which the last `count` records lie."""
+        ...
+
     def wait(self, after: Position, timeout_s: float) -> bool:
         """Block until the head is past `after` (True), or time is up or the log closed (False)."""
         ...

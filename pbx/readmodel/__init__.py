@@ -22,7 +22,9 @@ from pbx.readmodel.runner import (
     Checkpoint,
     Projector,
     load_checkpoints,
+    projection_status,
     reached,
+    skip_event,
     wait_for,
 )
 
@@ -91,6 +93,8 @@ __all__ = [
     "load_checkpoints",
     "make_projector",
     "open_read_model",
+    "projection_status",
     "reached",
+    "skip_event",
     "wait_for",
 ]

@@ -33,6 +33,15 @@ def legs_of(connection: Connection, call_ids: Sequence[str]) -> dict[str, Rows]:
     return dict(found)
 
 
+def calls_named(connection: Connection, name: str, limit: int = 10) -> list[str]:
+    """Ids of calls that begin with `name`, or one of whose legs has it as SIP Call-ID."""
+    by_id = select(calls.c.call_id).where(
+        calls.c.call_id >= name, calls.c.call_id < name + "\U0010ffff"
+    )
+    by_leg = select(legs.c.call_id).where(legs.c.sip_call_id == name)
+    return list(connection.execute(by_id.union(by_leg).order_by("call_id").limit(limit)).scalars())
+
+
 def call_records(
     connection: Connection,
     *,

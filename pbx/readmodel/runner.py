@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
 from sqlalchemy.exc import OperationalError
@@ -93,6 +93,7 @@ class Projector:
                 if trouble:
                     logger.warning("read model works again")
                 trouble = ""
+                self._look()
                 if not stopping and self._log.wait(self._lowest(), WAIT_S):
                     stop.wait(GATHER_S)
             except (OperationalError, LogUnavailable) as error:
@@ -126,21 +127,17 @@ class Projector:
         self.applied += len(records)
         return True
 
-    def skip(self, name: str) -> Position | None:
-        """Step over the event at which `name` stopped; its position, None if it runs."""
-        stopped = self._at[name]
-        if not stopped.error:
-            return None
-        with self._database.write() as connection:
-            self._store(
-                connection, [Checkpoint(name, stopped.error_position, stopped.generation, "", 0)]
-            )
-        return stopped.error_position
-
     def _tell(self) -> None:
         """What is in the tables is durable, also after a crash or a rebuild."""
         for projection in self._projections.values():
             projection.committed()
+
+    def _look(self) -> None:
+        """A rebuild may have replaced tables, an operator skipped an event."""
+        generations = {name: c.generation for name, c in self._at.items()}
+        self._load()
+        if generations != {name: c.generation for name, c in self._at.items()}:
+            self._tell()
 
     def _running(self) -> list[Projection]:
         return [p for p in self._projections.values() if not self._at[p.name].error]
@@ -287,6 +284,26 @@ def load_checkpoints(connection: Connection) -> list[Checkpoint]:
     """How far the projections are."""
     rows = connection.execute(select(*(checkpoints.c[name] for name in Checkpoint._fields)))
     return sorted(Checkpoint(*row) for row in rows)
+
+
+def projection_status(connection: Connection) -> list[dict[str, Any]]:
+    """The rows of ``projections``, by name: what operators look at."""
+    rows = connection.execute(select(checkpoints).order_by(checkpoints.c.name))
+    return [dict(row) for row in rows.mappings()]
+
+
+def skip_event(database: Database, name: str) -> Position | None:
+    """Let a stopped projection go on behind the event it stopped at: an operator's act.
+
+    Returns the position of that event, None if `name` runs. A running projector notices.
+    """
+    with database.write() as connection:
+        stopped = _load(connection, [name]).get(name)
+        if stopped is None or not stopped.error:
+            return None
+        passed = Checkpoint(name, stopped.error_position, stopped.generation + 1, "", 0)
+        store_checkpoints(connection, [passed], SystemClock().wall_ns())
+    return stopped.error_position
 
 
 def wait_for(

@@ -214,6 +214,12 @@ class TestRead:
             assert [t for t in found if t >= wanted] == [t for t in times if t >= wanted]
             assert len(found) <= len([t for t in times if t >= wanted - TIME_DISORDER_NS]) + 3
 
+    def test_the_last_records_are_found_from_the_end(self, log: EventLog) -> None:
+        log.commit([row("call/a", v) for v in range(1, 6)])
+        for count in (0, 1, 4, 5, 99):
+            found = [r.version for r in log.read(log.last(count))]
+            assert found == list(range(1, 6))[max(0, 5 - count) :]
+
     def test_sealed_fields_come_back_and_are_not_in_the_data(self, log: EventLog) -> None:
         event = AccountPasswordSet(realm="b", ha1_md5="md5-secret", ha1_sha256="sha-secret")
         log.append("account/a@b", 0, [event], Meta())

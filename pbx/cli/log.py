@@ -1,0 +1,243 @@
+"""``pbx log``: the events, filtered, followed, or told as the story of one call.
+
+Sealed values are never shown: the log is opened without keys.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Any, Final
+
+from pbx.cli.common import add_options
+from pbx.cli.reading import add_times, opened_log, opened_read_model, show_time
+from pbx.kernel.errors import LogError
+
+if TYPE_CHECKING:
+    from pbx.cli.common import Commands
+    from pbx.eventlog import EmbeddedLog, EventLog, Position, Record
+
+FOLLOW_TAIL: Final = 10
+"""Events shown before the new ones if nobody says where to begin."""
+FOLLOW_WAIT_S: Final = 60.0
+"""Each wait for new events; Ctrl-C interrupts it."""
+
+Keep = Callable[["Record"], bool]
+
+
+def register(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser("log", help="the event log: show, filter, follow, explain a call")
+    parser.add_argument("--follow", action="store_true", help="go on with events as they come")
+    parser.add_argument(
+        "--call",
+        metavar="ID",
+        help="tell the story of a call (its id, its start, or a SIP Call-ID)",
+    )
+    parser.add_argument("--stream", metavar="S", help="one stream, e.g. account/alice@example.org")
+    parser.add_argument(
+        "--type", metavar="T", help="events of a type: leg.answered, leg.answered.v1 or 'leg.*'"
+    )
+    add_times(parser)
+    parser.add_argument("--after", type=int, metavar="POS", help="begin behind this position")
+    parser.add_argument(
+        "--limit",
+        type=int,
+        metavar="N",
+        help="the first N behind --after or --since, else the last N",
+    )
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print events; with ``--json`` one object a line."""
+    with opened_log(arguments) as log:
+        stream = arguments.stream
+        if arguments.call:
+            stream = find_call(arguments, log, arguments.call)
+        show = _shower(arguments)
+        head = log.head()
+        shown = last = 0
+        for record in _selected(arguments, log, stream):
+            show(record)
+            last = record.position
+            shown += 1
+        if arguments.follow:
+            # What lies before the head of then was looked at, unless the limit cut it short.
+            cut = _from_start(arguments) and shown == arguments.limit
+            _follow(arguments, log, stream, last if cut else max(last, head), show)
+    return 0
+
+
+def _from_start(arguments: argparse.Namespace) -> bool:
+    return arguments.after is not None or arguments.since is not None
+
+
+def _shower(arguments: argparse.Namespace) -> Callable[[Record], None]:
+    if arguments.json:
+        return _show_json
+    if arguments.call:
+        from pbx.cli.story import Story
+
+        story = Story()
+        return lambda record: print(*story.tell(record), sep="\n")
+    return _show_line
+
+
+def _selected(
+    arguments: argparse.Namespace, log: EmbeddedLog, stream: str | None
+) -> Iterable[Record]:
+    keep = _filter(arguments, stream)
+    limit: int | None = arguments.limit
+    from_start = _from_start(arguments)
+    if arguments.follow and not from_start and stream is None and limit is None:
+        limit = FOLLOW_TAIL
+    if stream is not None:
+        source: Iterator[Record] = log.read_stream(stream)
+    elif arguments.after is not None:
+        source = log.read(arguments.after)
+    elif arguments.since is not None:
+        source = log.read(log.position_at(arguments.since))
+    elif limit is not None and arguments.type is None and arguments.until is None:
+        source = log.read(log.last(limit))
+    else:
+        source = log.read()
+    chosen = (record for record in _until(arguments, source) if keep(record))
+    if limit is None:
+        return chosen
+    if from_start:
+        return (record for record, _ in zip(chosen, range(limit), strict=False))
+    return deque(chosen, maxlen=limit)
+
+
+def _until(arguments: argparse.Namespace, records: Iterator[Record]) -> Iterator[Record]:
+    """Stop reading where nothing older can come any more."""
+    from pbx.eventlog import TIME_DISORDER_NS
+
+    if arguments.until is None:
+        return records
+    return _before(records, arguments.until + TIME_DISORDER_NS)
+
+
+def _before(records: Iterator[Record], end_ns: int) -> Iterator[Record]:
+    for record in records:
+        if record.time_ns >= end_ns:
+            return
+        yield record
+
+
+def _filter(arguments: argparse.Namespace, stream: str | None) -> Keep:
+    wanted: str | None = arguments.type
+    since, until, after = arguments.since, arguments.until, arguments.after
+
+    def keep(record: Record) -> bool:
+        return (
+            (stream is None or record.stream == stream)
+            and (wanted is None or _is_type(record.type, wanted))
+            and (since is None or record.time_ns >= since)
+            and (until is None or record.time_ns < until)
+            and (after is None or record.position > after)
+        )
+
+    return keep
+
+
+def _is_type(name: str, wanted: str) -> bool:
+    return name == wanted or name.rpartition(".v")[0] == wanted or fnmatchcase(name, wanted)
+
+
+def _follow(
+    arguments: argparse.Namespace,
+    log: EmbeddedLog,
+    stream: str | None,
+    after: Position,
+    show: Callable[[Record], None],
+) -> None:
+    """New events until somebody interrupts."""
+    from pbx.eventlog import Subscription
+
+    keep = _filter(arguments, stream)
+    subscription = Subscription(log, after)
+    sys.stdout.flush()
+    while True:
+        for record in subscription.wait_records(FOLLOW_WAIT_S):
+            if keep(record):
+                show(record)
+        sys.stdout.flush()
+
+
+def _show_json(record: Record) -> None:
+    print(json.dumps(record_json(record), ensure_ascii=False))
+
+
+def record_json(record: Record) -> dict[str, Any]:
+    """The envelope and the data in its newest shape, for programs."""
+    from pbx.readmodel.cdr_files import iso_time
+
+    return {
+        "position": record.position,
+        "stream": record.stream,
+        "version": record.version,
+        "type": record.type,
+        "time": iso_time(record.time_ns),
+        "time_ns": record.time_ns,
+        "node": record.node,
+        "actor": record.actor,
+        "correlation": record.correlation,
+        "causation": record.causation,
+        "tenant": record.tenant,
+        "data": event_fields(record),
+    }
+
+
+def event_fields(record: Record) -> dict[str, Any]:
+    """The event's fields; what cannot be decoded comes as it is stored, with the reason."""
+    import msgspec
+
+    from pbx.eventlog import DecodeError, UnknownEvent
+
+    try:
+        event = record.event
+    except DecodeError as error:
+        return {"undecodable": record.data.decode("utf-8", "replace"), "reason": str(error)}
+    if isinstance(event, UnknownEvent):
+        fields: dict[str, Any] = msgspec.json.decode(event.data, type=dict[str, Any])
+        return fields
+    return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+def _show_line(record: Record) -> None:
+    words = " ".join(
+        f"{name}={_word(value)}" for name, value in event_fields(record).items() if value
+    )
+    actor = f" by {record.actor}" if record.actor else ""
+    print(
+        f"{record.position:>8}  {show_time(record.time_ns)}  {record.stream:<41}"
+        f"  {record.type:<22}  {words}{actor}".rstrip()
+    )
+
+
+def _word(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text if text.isprintable() and " " not in text else json.dumps(text, ensure_ascii=False)
+
+
+def find_call(arguments: argparse.Namespace, log: EventLog, wanted: str) -> str:
+    """The stream of a call by its id, the start of its id, or a SIP Call-ID of one of its legs."""
+    stream = wanted if wanted.startswith("call/") else f"call/{wanted}"
+    if next(log.read_stream(stream), None) is not None:
+        return stream
+    from pbx.readmodel import queries
+
+    with opened_read_model(arguments) as database, database.read() as connection:
+        found = queries.calls_named(connection, wanted)
+    if not found:
+        raise LogError(f"no call has the id or SIP Call-ID {wanted}; see: pbx cdr list, pbx calls")
+    if len(found) > 1:
+        raise LogError(f"several calls fit {wanted}: {', '.join(found)}")
+    return f"call/{found[0]}"
