@@ -126,6 +126,17 @@ def passed_status(status: int) -> int:
     return status
 
 
+def passed_non_invite_status(status: int) -> int:
+    """The same for requests other than INVITE, inside and outside calls.
+
+    A 408 would come when its receiver has long given up (RFC 4320 §4.2 forbids it), and a 481 of
+    one party would make the other believe that *its* dialog is gone.
+    """
+    if status == 408:
+        return 504
+    return 480 if status == 481 else passed_status(status)
+
+
 def reason_field(end: End) -> str:
     """Value of a Reason header field for a BYE or CANCEL (RFC 3326)."""
     return f'Q.850;cause={end.q850};text="{end.reason or end.cause.value}"'

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pbx.calls import cause
 from pbx.domain.calls import LegDigit
 from pbx.domain.messages import MessageRelayed
+from sip.events import UsageEnded
 
 if TYPE_CHECKING:
     from pbx.calls.leg import Leg
@@ -110,7 +111,8 @@ class Requests:
         if pending.transaction is None:
             return
         if status < 300 or pending.open == 0:
-            final = status if status < 300 else cause.passed_status(cause.best_status(pending.best))
+            best = cause.best_status(pending.best)
+            final = status if status < 300 else cause.passed_non_invite_status(best)
             self._node.engine.respond(pending.transaction, final, now=now)
             pending.transaction = None
             self._node.note_message(
@@ -163,7 +165,12 @@ class Requests:
         leg.crossings.remove(transaction)
         peer.crossings.remove(transaction)
         status = event.response.status if event.response is not None else 408
-        leg.usage.respond(transaction, cause.passed_status(status), now=now)
+        leg.usage.respond(transaction, cause.passed_non_invite_status(status), now=now)
+        if status in (408, 481) and peer.alive:
+            # RFC 5057 §5.1: that party's side of the call is gone.
+            peer.usage.bye(now=now)
+            lost = UsageEnded(peer.usage, "timeout", None)
+            peer.call.on_usage_ended(peer, lost, now)
 
     def stray_refer(self, event: ReferReceived, now: float) -> None:
         """REFER outside a call: nobody may make this server call others that way."""

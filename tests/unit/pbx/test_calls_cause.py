@@ -34,6 +34,14 @@ def test_what_is_not_for_the_caller_is_not_passed(status: int, passed: int) -> N
 
 
 @pytest.mark.parametrize(
+    ("status", "passed"), [(200, 200), (408, 504), (481, 480), (401, 500), (415, 415)]
+)
+def test_a_lost_party_does_not_take_the_others_dialog_along(status: int, passed: int) -> None:
+    """RFC 4320 §4.2: no 408 to a request other than INVITE."""
+    assert cause.passed_non_invite_status(status) == passed
+
+
+@pytest.mark.parametrize(
     ("status", "expected"),
     [
         (200, EndCause.NORMAL),
