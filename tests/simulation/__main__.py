@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+import traceback
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -24,8 +25,13 @@ SHOWN = 20
 def run_seed(options: Options) -> tuple[World, list[Breach], float]:
     """Simulate one seed; the world, what broke, and calls per second of CPU time."""
     begun = time.process_time()
-    world = simulate(options)
-    breaches = judge(world)
+    world = World(options)
+    try:
+        world.run()
+        breaches = judge(world)
+    except Exception:  # noqa: BLE001  the seed that brought it about must be told, whatever it is
+        text = traceback.format_exc(limit=-6)
+        breaches = [Breach(f"exception at {world.clock.now:.3f} s\n{text}")]
     spent = time.process_time() - begun
     world.close()
     return world, breaches, len(world.plans) / spent

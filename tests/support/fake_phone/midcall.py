@@ -484,7 +484,7 @@ class MidCall:
             wait = rng.uniform(0.0, 2.0) if self.uas else rng.uniform(2.1, 4.0)
             body = client.data.partition(b"\r\n\r\n")[2]
             self.phone.scheduler.after(wait, self._offer_again, body, client.method)
-        elif heard.status not in (488, 491, 500, 503, 606):
+        elif heard.status not in (487, 488, 491, 500, 503, 606):
             self.phone.report("offer-refused", f"{client.method} {heard.status}", heard)
 
     def _offer_again(self, body: bytes, method: str) -> None:

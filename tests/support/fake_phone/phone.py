@@ -488,6 +488,8 @@ class FakePhone:
     def stream_data(self, stream: Stream, data: bytes) -> None:
         """Cut the byte stream into messages by Content-Length (RFC 3261 §18.3)."""
         if stream is not self._stream:
+            if self.powered:
+                stream.close()  # a host that knows no such connection answers RST
             return
         buffer = self._buffer + data
         while True:
