@@ -7,6 +7,7 @@ may be sent is decided in ``addresses``, who may send in the relay's latch.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from media.native.relay import Relay, StreamConfig
@@ -114,7 +115,7 @@ class Paths:
             enabled_out=may_send(theirs.direction, media.direction) and not _on_zero(media),
         )
         if config != face.config:
-            self._relay.configure(pair.rtp, config)
+            self._apply(pair.rtp, config)
             face.config = config
         if not pair.rtcp or face.mux:
             return
@@ -129,8 +130,16 @@ class Paths:
             generation=face.generation,
         )
         if rtcp_config != face.rtcp_config:
-            self._relay.configure(pair.rtcp, rtcp_config)
+            self._apply(pair.rtcp, rtcp_config)
             face.rtcp_config = rtcp_config
+
+    def _apply(self, handle: int, config: StreamConfig) -> None:
+        """The relay has the last word on where it sends: it knows every socket it has open."""
+        try:
+            self._relay.configure(handle, config)
+        except ValueError:
+            self.refused_addresses += 1
+            self._relay.configure(handle, replace(config, remote=None))
 
 
 def _on_zero(media: MediaDescription) -> bool:

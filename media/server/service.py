@@ -242,6 +242,8 @@ class NgService:
 
     def next_timer(self) -> float | None:
         """When :meth:`handle_timers` wants to be called."""
+        while self._due and not self._is_waiting(*self._due[0]):
+            heapq.heappop(self._due)
         return self._due[0][0] if self._due else None
 
     def handle_timers(self, now: float) -> None:
@@ -249,9 +251,9 @@ class NgService:
         for _ in range(TIMER_BATCH):
             if not self._due or self._due[0][0] > now:
                 return
-            due, _serial, call = heapq.heappop(self._due)
-            if call.due == due and self._calls.get(call.call_id) is call:
-                self._look_at(call, now)
+            entry = heapq.heappop(self._due)
+            if self._is_waiting(*entry):
+                self._look_at(entry[2], now)
 
     def relay_ready(self, _now: float) -> None:
         """Take the relay's events; they become events for the node of their call."""
@@ -322,6 +324,10 @@ class NgService:
         report = Report(call, self._relay, now, self._wall_offset_s)
         return {**report.message(), "result": "ok"}
 
+    def _is_waiting(self, due: float, _serial: int, call: Call) -> bool:
+        """Whether a timer entry still counts: calls end, and get nearer ones."""
+        return call.due == due and self._calls.get(call.call_id) is call
+
     def _schedule(self, call: Call, due: float) -> None:
         """Look at the call no later than ``due``; only a nearer time costs an entry."""
         if call.delete_at is not None:
@@ -384,7 +390,7 @@ class NgService:
         for face in call.faces():
             self._exchange.release(face, now)
         if len(self._due) > 64 and len(self._due) > 4 * len(self._calls):
-            self._due = [e for e in self._due if self._calls.get(e[2].call_id) is e[2]]
+            self._due = [entry for entry in self._due if self._is_waiting(*entry)]
             heapq.heapify(self._due)
 
     def _tell(self, call: Call, data: Message) -> None:
