@@ -5,7 +5,8 @@ pattern can run over more than ``Limits.header_bytes`` characters. All patterns 
 nested repetition.
 
 Text is ``str`` decoded as UTF-8 with ``surrogateescape``: any byte a peer sends survives the
-round trip, as RFC 3261 §25.1 (UTF8-NONASCII) and the torture messages of RFC 4475 need.
+round trip, as RFC 3261 §25.1 (UTF8-NONASCII) and the torture messages of RFC 4475 need. What is
+stored or shown goes through ``readable``; URIs, tags and Call-IDs never hold such bytes.
 """
 
 from __future__ import annotations
@@ -140,6 +141,20 @@ def quote(text: str) -> str:
     if '"' in text or "\\" in text:
         text = _NEEDS_ESCAPE.sub(r"\\\1", text)
     return f'"{text}"'
+
+
+def readable(text: str) -> str:
+    """Text as a person should see it: never with lone surrogates, so it can be stored anywhere.
+
+    Bytes that are no UTF-8 are taken for Latin-1, which is what phones of that age meant.
+    """
+    if text.isascii():
+        return text
+    raw = text.encode("utf-8", "surrogateescape")
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def parse_number(text: str, header: str, maximum: int = 0xFFFF_FFFF) -> int:

@@ -204,8 +204,11 @@ class Message:
 
     @_lazy
     def call_id(self) -> str:
-        """Opaque and case-sensitive."""
-        return self._required("Call-ID")
+        """Opaque and case-sensitive; printable ASCII (RFC 3261 §25.1 callid)."""
+        value = self._required("Call-ID")
+        if not (value.isascii() and value.isprintable()):
+            raise MalformedHeader("Call-ID", "not printable")
+        return value
 
     @_lazy
     def cseq(self) -> CSeq:

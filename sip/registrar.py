@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 from sip.errors import MalformedHeader, RemoteProtocolError
 from sip.flow import Address, Flow
-from sip.grammar import LWS, format_params, unquote
+from sip.grammar import LWS, format_params, readable, unquote
 from sip.headers.address import NameAddr
 from sip.message import REASONS, Request
 from sip.uri import Uri, parse_uri
@@ -197,7 +197,7 @@ class _Update:
         self.added: dict[str, Binding] = {}
         self.refreshed: dict[str, Binding] = {}
         self.removed = list(removed)
-        self.path = tuple(request.values("Path"))
+        self.path = tuple(readable(value) for value in request.values("Path"))
         self.outbound_used = False
         self.outbound_asked = config.outbound and "outbound" in request.option_tags("Supported")
 
@@ -346,13 +346,13 @@ class _Update:
             instance=instance,
             reg_id=reg_id,
             path=self.path,
-            user_agent=(request.first("User-Agent") or "")[:_USER_AGENT_CHARS],
+            user_agent=readable(request.first("User-Agent") or "")[:_USER_AGENT_CHARS],
             transport=flow.transport,
             local=_format_address(flow.local),
             remote=_format_address(flow.remote),
             nat=nat,
-            contact_params=format_params(params),
-            methods=tuple(sorted({m.strip(LWS) for m in allowed if m.strip(LWS)})),
+            contact_params=readable(format_params(params)),
+            methods=tuple(sorted({readable(m.strip(LWS)) for m in allowed if m.strip(LWS)})),
             since_ns=self.now_ns if old is None else old.since_ns,
             flow_id=flow.id,
         )
@@ -375,7 +375,7 @@ def _same_contact(old: Binding, new: Binding) -> bool:
 
 def _outbound_id(contact: NameAddr) -> tuple[str, int]:
     """Instance and reg-id; reg-id without an instance is ignored (RFC 5626 §6)."""
-    instance = contact.param("+sip.instance") or ""
+    instance = readable(contact.param("+sip.instance") or "")
     value = contact.param("reg-id")
     if value is None or not instance:
         return instance, 0

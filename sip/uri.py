@@ -15,17 +15,19 @@ from sip.grammar import DEFAULT, Limits, Params, format_params
 
 # scheme = ALPHA *( ALPHA / DIGIT / "+" / "-" / "." )
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*")
+# Never in a URI: controls, white space, quotes, angle brackets, bytes that are no UTF-8.
+_NEVER: Final = r'\x00-\x20\x7f<>"\ud800-\udfff'
 # userinfo: everything RFC 3261 allows and, beyond it, UTF-8 and "#", which phones do send
-# unescaped; never white space, controls, quotes or angle brackets.
-_USERINFO: Final = re.compile(r'[^\x00-\x20\x7f<>"@:]+(?::[^\x00-\x20\x7f<>"@]*)?')
+# unescaped.
+_USERINFO: Final = re.compile(rf"[^{_NEVER}@:]+(?::[^{_NEVER}@]*)?")
 # hostport *( ";" uri-parameter ) [ "?" headers ]; "_" in host names is not legal DNS, but is met.
 _AFTER_USER: Final = re.compile(
     r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._\-]{1,255})"
     r"(?::([0-9]{1,5}))?"
-    r'((?:;[^\x00-\x20\x7f<>"?;@]+)*)'
-    r'(?:\?([^\x00-\x20\x7f<>"]+))?'
+    rf"((?:;[^{_NEVER}?;@]+)*)"
+    rf"(?:\?([^{_NEVER}]+))?"
 )
-_OPAQUE_BAD: Final = re.compile(r'[\x00-\x20\x7f<>"]')
+_OPAQUE_BAD: Final = re.compile(rf"[{_NEVER}]")
 _ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
 _ESCAPE_BYTES: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 # RFC 3261 §19.1.4: such a parameter in only one of two URIs makes them different. The examples

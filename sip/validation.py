@@ -83,6 +83,8 @@ def _examine(request: Request, limits: Limits) -> Rejection | None:
         return _from_error(error)
     if method != request.method:
         return Rejection(400, "CSeq method does not match")
+    if not (sender.tag.isascii() and request.to.tag.isascii()):
+        return Rejection(400, "Tag is not a token")
     if not sender.tag and via.is_rfc3261:
         # RFC 3261 §8.1.1.3; RFC 2543 peers send none (RFC 4475 §3.3.14).
         return Rejection(400, "From has no tag")

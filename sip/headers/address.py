@@ -10,7 +10,16 @@ import re
 from typing import Final
 
 from sip.errors import MalformedHeader
-from sip.grammar import LWS, QUOTED_STRING, Params, format_params, parse_params, quote, unquote
+from sip.grammar import (
+    LWS,
+    QUOTED_STRING,
+    Params,
+    format_params,
+    parse_params,
+    quote,
+    readable,
+    unquote,
+)
 from sip.uri import SipUri, Uri, parse_uri
 
 # display-name = *(token LWS); wider: a bare comma or UTF-8 in it is met in the field and harmless
@@ -36,7 +45,7 @@ class NameAddr:
         self.uri_text = uri_text
         """As written, without the angle brackets."""
         self.display = display
-        """Decoded: without quotes and backslashes."""
+        """Decoded: without quotes and backslashes, and readable."""
         self.params: Params = {} if params is None else params
         """Header parameters; names in lower case, values as written (see ``param``)."""
         self.text = text
@@ -105,7 +114,7 @@ def parse_name_addr(text: str, header: str = "address") -> NameAddr:
         match = QUOTED_STRING.match(text)
         if match is None:
             raise MalformedHeader(header, "open quote")
-        display = unquote(match.group())
+        display = readable(unquote(match.group()))
         left = match.end()
         if text[left : left + 1] != "<":
             left = text.find("<", left)
@@ -114,7 +123,7 @@ def parse_name_addr(text: str, header: str = "address") -> NameAddr:
     else:
         left = text.find("<")
         if left > 0:
-            display = text[:left].strip(LWS)
+            display = readable(text[:left].strip(LWS))
             if _DISPLAY_BAD.search(display) is not None:
                 left = -1  # the bracket belongs to a quoted parameter of a bare addr-spec
                 display = ""

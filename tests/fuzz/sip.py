@@ -173,6 +173,10 @@ def _check_registrar(request: Request) -> None:
     result = evaluate(request, FLOW, (), 1)
     assert result.status in (200, 400, 403, 414, 416, 423, 439)
     assert (result.status == 200) or not (result.added or result.removed)
+    for binding in result.bindings:
+        # All of it can be stored: no lone surrogates.
+        texts = (binding.contact, binding.sip_call_id, binding.instance, binding.user_agent)
+        "".join((*texts, binding.contact_params, *binding.path, *binding.methods)).encode("utf-8")
     parse_message(response_for(request, result.status, headers=result.headers).to_bytes())
     # Sent again by a client that counts up, nothing is added twice.
     number, method = request.cseq

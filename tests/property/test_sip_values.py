@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.errors import MalformedHeader, ParseError
-from sip.grammar import format_params, parse_params, quote, split_list, unquote
+from sip.grammar import format_params, parse_params, quote, readable, split_list, unquote
 from sip.headers import NameAddr, Via, parse_name_addr, parse_via
 from sip.message import Request, Response, response_for
 from sip.parser import StreamFramer, parse_message, validate_request, validate_response
@@ -100,6 +100,13 @@ def test_unescape_is_total(text: str) -> None:
     assert unescape(text).encode("utf-8", "surrogateescape") is not None
 
 
+@given(ANY_TEXT)
+def test_readable_can_be_stored(text: str) -> None:
+    shown = readable(text)
+    assert shown.encode("utf-8").decode("utf-8") == shown
+    assert readable(shown) == shown
+
+
 @given(PARAMS)
 def test_params_round_trip(params: dict[str, str | None]) -> None:
     assert parse_params(format_params(params), "X") == params
@@ -109,7 +116,8 @@ def test_params_round_trip(params: dict[str, str | None]) -> None:
 def test_name_addr_round_trip(uri: SipUri, display: str, params: dict[str, str | None]) -> None:
     value = NameAddr(str(uri), display, params)
     again = parse_name_addr(str(value))
-    assert (again.uri_text, again.display, again.params) == (str(uri), display, params)
+    assert (again.uri_text, again.params) == (str(uri), params)
+    assert again.display == readable(display)
 
 
 @given(TOKEN, HOST, PORT, PARAMS)

@@ -10,6 +10,7 @@ from sip.grammar import (
     parse_number,
     parse_params,
     quote,
+    readable,
     split_list,
     unquote,
 )
@@ -70,6 +71,13 @@ def test_quote_round_trip(text: str) -> None:
 def test_unquote_leaves_tokens() -> None:
     assert unquote("token") == "token"
     assert unquote('"') == '"'
+
+
+def test_readable() -> None:
+    """UTF-8, else Latin-1; never a lone surrogate."""
+    assert readable("plain") == "plain"
+    assert readable("Жанна") == "Жанна"
+    assert readable(b"M\xfcller".decode("utf-8", "surrogateescape")) == "Müller"
 
 
 def test_numbers() -> None:

@@ -181,6 +181,14 @@ def test_bad_name_addr(text: str) -> None:
         parse_name_addr(text)
 
 
+def test_display_name_of_an_old_phone() -> None:
+    """Latin-1 in a display name is shown as it was meant, and kept verbatim in the text."""
+    for text in ('"M\udcfcller" <sip:a@b>', "M\udcfcller <sip:a@b>"):
+        value = parse_name_addr(text)
+        assert value.display == "Müller"
+        assert str(value) == text
+
+
 def test_name_addr_uri_is_lazy_and_checked() -> None:
     value = parse_name_addr("< sip:a@b >", "To")
     with pytest.raises(MalformedHeader, match="Bad To"):

@@ -446,6 +446,15 @@ def test_uri_headers_are_kept() -> None:
     assert binding.contact == text
 
 
+def test_what_is_stored_is_readable() -> None:
+    """Bytes that are no UTF-8 must not stop the log."""
+    (binding,) = bound(
+        f'{PUBLIC};x="\udcfc"', extra=(("User-Agent", "T\udce9l"), ("Path", "<sip:p>;x=\udcff"))
+    )
+    assert (binding.user_agent, binding.contact_params) == ("Tél", ';x="ü"')
+    assert binding.path == ("<sip:p>;x=ÿ",)
+
+
 def test_long_user_agent_is_cut() -> None:
     (binding,) = bound(PUBLIC, extra=(("User-Agent", "x" * 5000),))
     assert len(binding.user_agent) == 200
