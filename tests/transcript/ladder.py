@@ -140,9 +140,7 @@ def _call(ladder: Ladder, side: Side, words: list[str]) -> None:
 def _provisional(ladder: Ladder, side: Side, words: list[str]) -> None:
     reliable = True if "reliably" in words else None
     body, _ = _options([word for word in words[1:] if word != "reliably"])
-    ladder.usage(side).provisional(
-        int(words[0]), body, (), reliable, now=ladder.pair.now
-    )
+    ladder.usage(side).provisional(int(words[0]), body, (), reliable, now=ladder.pair.now)
 
 
 def _offer(ladder: Ladder, side: Side, words: list[str]) -> None:
@@ -189,9 +187,7 @@ def _respond(ladder: Ladder, side: Side, words: list[str]) -> None:
 
 
 def _notify_refer(ladder: Ladder, side: Side, words: list[str]) -> None:
-    ladder.usage(side).notify_refer(
-        int(words[0]), None, "final" in words, now=ladder.pair.now
-    )
+    ladder.usage(side).notify_refer(int(words[0]), None, "final" in words, now=ladder.pair.now)
 
 
 def _subscribe(ladder: Ladder, side: Side, words: list[str]) -> None:
