@@ -41,8 +41,8 @@ class Negotiation(InviteBase):
         OfferFailed. `method` None: UPDATE before the answer, re-INVITE afterwards.
         """
         if self.state is UsageState.ENDED:
-            self._emit(OfferFailed(self._self(), 481))
-        elif len(self._offer_queue) >= self.core.config.max_offers:
+            return  # UsageEnded or InviteFailed was the last word
+        if len(self._offer_queue) >= self.core.config.max_offers:
             self._emit(OfferFailed(self._self(), 491))
         else:
             self._offer_queue.append((body, method))

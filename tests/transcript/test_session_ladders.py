@@ -331,14 +331,14 @@ def test_glare() -> None:
         491 INVITE ->
         ACK ->
         <- ACK
-        wait 2.05
+        wait 1.21
         <- INVITE | body=hold-b
         alice sees OfferReceived body=hold-b
         alice answer held-b
         200 INVITE ->
         bob sees AnswerReceived body=held-b
         <- ACK
-        wait 2
+        wait 2.4
         INVITE -> | body=hold-a
         bob sees OfferReceived body=hold-a
         bob answer held-a
