@@ -84,6 +84,8 @@ class Keys:
             raw = base64.b64decode(sealed[len(_FORM) :], validate=True)
         except binascii.Error as error:
             raise ValueError(f"{field} is not a sealed value") from error
+        if len(raw) <= _NONCE_BYTES:
+            raise ValueError(f"{field} is not a sealed value")
         try:
             text = AESGCM(key).decrypt(
                 raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _bound_to(subject, type_name, field)
