@@ -159,6 +159,7 @@ ADVERTISED: Final = Form("a numeric address or an empty text", parse_advertised)
 ENGINE: Final = Form('"local", "ng:HOST:PORT" or "off"', parse_engine)
 LINE: Final = Form("a text of one line", parse_line)
 NODE: Final = Form("a name of ASCII letters, digits, hyphens and points", parse_node)
+DIGEST: Final = _one_of("SHA-256", "MD5")
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
 
 
@@ -277,6 +278,13 @@ class SipSettings:
     )
     register_max_s: int = key(
         86_400, "Longest life of a binding; more is shortened.", unit="s", low=60, high=604_800
+    )
+    digest_algorithms: tuple[str, ...] = key(
+        ("MD5",),
+        "Digest algorithms offered to phones, strongest first (RFC 8760). Many phones fail when "
+        "they are offered one that they do not know, even beside MD5: add SHA-256 where all of "
+        "yours take it.",
+        form=DIGEST,
     )
     nonce_life_s: float = key(
         120.0,

@@ -176,7 +176,8 @@ class Authenticator:
 
     def _challenge(self, realm: str, host: str, now: float, *, stale: bool = False) -> Headers:
         nonce = self._nonces.issue(realm, host, now)
-        return digest.build_challenges(realm, nonce, stale=stale)
+        algorithms = self._node.config.digest_algorithms
+        return digest.build_challenges(realm, nonce, algorithms, stale=stale)
 
     def _failed(self, address: str, host: str, method: str, verdict: str, now: float) -> None:
         node = self._node

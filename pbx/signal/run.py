@@ -70,6 +70,7 @@ def call_config(settings: Settings) -> CallConfig:
         register_expires_s=sip.register_expires_s,
         register_min_s=sip.register_min_s,
         register_max_s=sip.register_max_s,
+        digest_algorithms=sip.digest_algorithms,
         nonce_life_s=sip.nonce_life_s,
         failed_logins=limits.failed_logins,
         failed_logins_s=limits.failed_logins_s,
