@@ -400,18 +400,16 @@ def _is_nat(contact: NameAddr, flow: Flow, private_networks: tuple[str, ...]) ->
     Names are never NAT: a WebSocket client's ``.invalid`` host is reached by its flow anyway.
     """
     host = contact.sip_uri.host
-    if host == flow.remote[0]:
-        return False
+    return host != flow.remote[0] and _is_private(host, private_networks)
+
+
+@lru_cache(maxsize=1024)  # phones refresh the same few addresses all day
+def _is_private(host: str, networks: tuple[str, ...]) -> bool:
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return False
-    return any(address in network for network in _networks(private_networks))
-
-
-@lru_cache(maxsize=16)  # one entry per configured list
-def _networks(texts: tuple[str, ...]) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
-    return tuple(ipaddress.ip_network(text) for text in texts)
+    return any(address in ipaddress.ip_network(network) for network in networks)
 
 
 def _short_hash(text: str) -> str:

@@ -13,7 +13,6 @@ from sip.errors import (
     ResourceLimit,
     SipError,
 )
-from sip.flow import Flow, Target
 from sip.message import Request
 
 
@@ -36,19 +35,3 @@ def test_remote_errors_know_the_answer() -> None:
 def test_resource_limit_says_which() -> None:
     with pytest.raises(ResourceLimit, match="limit of 5 dialogs"):
         raise ResourceLimit("dialogs", 5)
-
-
-@pytest.mark.parametrize(
-    ("transport", "reliable", "secure"),
-    [
-        ("udp", False, False),
-        ("tcp", True, False),
-        ("tls", True, True),
-        ("ws", True, False),
-        ("wss", True, True),
-    ],
-)
-def test_flow(transport: str, reliable: bool, secure: bool) -> None:
-    flow = Flow(transport, ("192.0.2.1", 5060), ("192.0.2.2", 5070))
-    assert (flow.reliable, flow.secure, flow.id) == (reliable, secure, 0)
-    assert Target(transport, "192.0.2.2", 5070).flow is None

@@ -285,6 +285,7 @@ def test_reason() -> None:
     assert str(value) == 'SIP;cause=200;text="Call completed elsewhere"'
     assert str(parse_reason("Q.850;cause=16")) == "Q.850;cause=16"
     assert parse_reason("preemption") == Reason("preemption")
+    assert str(Reason("preemption")) == "preemption"
     for bad in ("", ";cause=1", "SIP;cause=x"):
         with pytest.raises(MalformedHeader):
             parse_reason(bad)
