@@ -47,8 +47,8 @@ class SourceCounters:
         if ssrc != self.ssrc:
             if self.ssrc is not None:
                 self.source_changes += 1
-            self.ssrc = ssrc
             self._start(sequence_number)
+            self.ssrc = ssrc
         else:
             step = (sequence_number - self._max) & 0xFFFF
             if step < MAX_DROPOUT:
@@ -83,11 +83,12 @@ class SourceCounters:
         return self._lost_before + self._lost_now()
 
     def _lost_now(self) -> int:
+        if self.ssrc is None:
+            return 0
         return max(0, self._cycles + self._max - self._base + 1 - self._received)
 
     def _start(self, sequence_number: int) -> None:
-        if self._received:
-            self._lost_before += self._lost_now()
+        self._lost_before += self._lost_now()
         self._base = self._max = sequence_number
         self._cycles = 0
         self._received = 1
