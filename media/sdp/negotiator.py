@@ -196,8 +196,13 @@ def _section(
 ) -> None:
     ports = how.medias[index] if media.port else REJECTED
     offered = how.offered[index] if how.offered else None
-    proto = how.proto if offered is None else offered.proto
-    lines.append(media.head(ports.rtp, _proto(media, proto)))
+    if offered is None:
+        proto = _proto(media, how.proto)
+    elif media.is_rejected:
+        proto = offered.proto
+    else:
+        proto = _proto(media, offered.proto)
+    lines.append(media.head(ports.rtp, proto))
     strip_crypto = how.strip_crypto and not media.is_secure
     direction = ""
     if offered is not None:
