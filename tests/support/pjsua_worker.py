@@ -14,6 +14,7 @@ import json
 import os
 import select
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ MEDIA = {
 
 
 def emit(**message: Any) -> None:
+    message["at_s"] = time.time()
     sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 

@@ -29,7 +29,8 @@ def free_port(kind: int = socket.SOCK_DGRAM, host: str = "127.0.0.1") -> int:
     """A port that is free now, for programs that cannot say which one they took."""
     with socket.socket(socket.AF_INET, kind) as probe:
         probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def free_media_port(host: str = "127.0.0.1") -> int:

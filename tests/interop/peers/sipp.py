@@ -64,6 +64,9 @@ class Sipp:
             command.append("-rtp_echo")
         if credentials is not None:
             command += ["-au", credentials[0], "-ap", credentials[1]]
+            # Left alone, it would sign for its remote address instead of the Request-URI.
+            place = values["domain"] if scenario == "register" else f"{service}@{values['domain']}"
+            command += ["-auth_uri", place]
         for key, value in values.items():
             command += ["-key", key, value]
         if remote:
@@ -117,20 +120,23 @@ def register(
     directory: Path,
     remote: str,
     user: str,
-    port: int,
+    contact_port: int,
     *,
     password: str = "",
     expires_s: int = 300,
     transport: str = "udp",
 ) -> None:
-    """Register ``user@test.example`` at 127.0.0.1:`port`, where another SIPp will then answer."""
+    """Register ``user@test.example`` at 127.0.0.1:`contact_port`, where another SIPp answers."""
     with Sipp(
         directory,
         "register",
         remote,
-        keys={"caller": user, "expires": str(expires_s)},
+        keys={
+            "caller": user,
+            "expires": str(expires_s),
+            "contact": f"127.0.0.1:{contact_port};transport={transport}",
+        },
         credentials=(user, password or f"secret-{user}"),
-        port=port,
         transport=transport,
     ) as sipp:
         sipp.wait()
