@@ -17,6 +17,7 @@ from sip.dialog.dialog import Dialog
 from sip.dialog.invite_base import SDP, PeerOffer, UsageState
 from sip.dialog.negotiation import Negotiation
 from sip.dialog.provisional import ReliableReceiver
+from sip.dialog.refusal import refusing_answer
 from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import InviteAnswered, InviteFailed, InviteProgress
 from sip.flow import Flow, Target
@@ -101,7 +102,7 @@ class InviteUac(Negotiation):
         self._ack_due = None
         self._peer_offer = PeerOffer.NONE
         self.local_body = body or self.local_body
-        self._acknowledge(dialog, client, body, now)
+        self._acknowledge(dialog, client, body or refusing_answer(self.remote_body), now)
         if self.state is UsageState.ANSWERED:
             self.state = UsageState.CONFIRMED
             self.session.restart(now)
@@ -259,7 +260,8 @@ class InviteUac(Negotiation):
             return
         dialog = self._dialogs.pop(tag, None) or self._open_dialog(client, response)
         own_ack = client.ack
-        self._acknowledge(dialog, client, b"", now)
+        refusal = refusing_answer(response.body) if response.body and not client.body else b""
+        self._acknowledge(dialog, client, refusal, now)
         assert client.ack is not None
         self._surplus[tag], client.ack = client.ack, own_ack
         handler = SurplusDialog(dialog)
