@@ -74,6 +74,7 @@ class ServerProcess:
                 node="sim",
                 no_answer_s=NO_ANSWER_S,
                 register_expires_s=600,
+                digest_algorithms=("SHA-256", "MD5"),
                 requests_per_s=1e6,
                 requests_burst=1_000_000,
             ),
@@ -261,6 +262,7 @@ class ServerHost:
             media.client = self._from_media
 
     def start(self) -> ServerProcess:
+        self.network.note_disturbance(self.address[0])
         self.process = ServerProcess(self, Random(self._rng.getrandbits(64)))
         self.process.start()
         return self.process
@@ -271,6 +273,7 @@ class ServerHost:
             return
         self.process.kill()
         self.process = None
+        self.network.note_disturbance(self.address[0])
         now = self.scheduler.clock.now
         self.crashes.append((now, now + down_s))
         self.scheduler.after(down_s, self.start)

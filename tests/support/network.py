@@ -190,6 +190,10 @@ class FakeNetwork:
         self._blocked.discard((one, other))
         self._blocked.discard((other, one))
 
+    def note_disturbance(self, host: str) -> None:
+        """A host lost its memory: silence and strange answers are to be expected."""
+        self._disturbed[host] = self.clock.now
+
     def was_disturbed(self, one: str, other: str, since: float) -> bool:
         """Did a partition or a dead host swallow something between two hosts since then?
 

@@ -18,6 +18,10 @@ __all__ = ["PhoneCall"]
 CANCEL_GUARD_S = TIMEOUT_S
 
 
+#: A phone rings no longer than this.
+RING_S = 180.0
+
+
 class PhoneCall(MidCall):
     """A dialog from its INVITE to its end."""
 
@@ -87,7 +91,7 @@ class PhoneCall(MidCall):
                 f"Min-SE: {heard.get('min-se', '90')}\r\n",
             )
         else:
-            if self.cancel_sent_at and heard.status != 487:
+            if self.cancel_sent_at > 0 and heard.status != 487:
                 self._crossed_by(heard)
             self.end("cancelled" if self.cancel_sent_at else "refused", heard.status)
 
@@ -258,7 +262,7 @@ class PhoneCall(MidCall):
             return
         if not self.phone.disturbed(self.invited_at):
             self.phone.violation("no-final-after-cancel", "INVITE", self.call_id)
-        client.stop()
+        client.abandon()
         self.end("cancelled", 408)
 
     def _vanish(self) -> None:
@@ -294,6 +298,13 @@ class PhoneCall(MidCall):
             after(script.answer_after_s, self._finish_early)
         if script.vanish_after_s is not None:
             after(script.vanish_after_s, self._vanish)
+        after(RING_S, self._ring_out)
+
+    def _ring_out(self) -> None:
+        """No phone rings for ever, even if the server forgot it."""
+        if self.state == "early" and self.invite_server is not None and self.phone.powered:
+            self.invite_server.respond(480)
+            self.end("refused", 480)
 
     def _ring(self) -> None:
         server, script = self.invite_server, self.script

@@ -215,7 +215,8 @@ class MidCall:
         except (NotSip, IndexError) as error:
             self.phone.report("sdp", str(error), heard)
             return False
-        if described.host in ("", "0.0.0.0") or not described.port:
+        refused = answer and not described.port
+        if not refused and (described.host in ("", "0.0.0.0") or not described.port):
             self.phone.report("sdp-no-media", f"{described.host}:{described.port}", heard)
         if self.remote_origin:
             if described.origin != self.remote_origin:
@@ -238,7 +239,7 @@ class MidCall:
         self.remote_version = described.version
         self.remote_body = body
         self.remote_direction = described.direction
-        self.remote_rtp = (described.host, described.port)
+        self.remote_rtp = None if refused else (described.host, described.port)
         return True
 
     def answer_for(self, heard: Heard) -> bytes:

@@ -345,6 +345,7 @@ class FakePhone:
             if granted > expires_s:
                 self.report("binding-too-long", f"{granted} > {expires_s}", heard)
             self._note_registered(granted)
+            self.scheduler.cancel(self._register_timer)
             self._register_timer = self.scheduler.after(granted * 0.8, self.register, expires_s)
 
     def _granted(self, heard: Heard) -> int | None:

@@ -20,6 +20,7 @@ Address = tuple[str, int]
 T1_S = 0.5
 T2_S = 4.0
 TIMEOUT_S = 64 * T1_S
+PROCEEDING_S = 200.0
 
 
 class PhoneClient:
@@ -99,6 +100,13 @@ class PhoneClient:
             self.interval = T2_S
         self._arm(min(self.interval, self.deadline - phone.clock.now))
 
+    def _give_up(self) -> None:
+        """Nothing after a provisional response: like timer C of a proxy (§16.6)."""
+        if self.phone.powered and self.status < 200:
+            self.status = 408
+            self._forget()
+            self.handler(self, None)
+
     def receive(self, heard: Heard) -> None:
         """A response that matches this transaction."""
         if self.status >= 200:
@@ -106,9 +114,9 @@ class PhoneClient:
             return
         self.status = heard.status
         if heard.status < 200:
-            if self.invite and self.timer is not None:
+            if self.invite:
                 self.phone.scheduler.cancel(self.timer)
-                self.timer = None
+                self.timer = self.phone.scheduler.after(PROCEEDING_S, self._give_up)
             self.handler(self, heard)
             return
         self.phone.scheduler.cancel(self.timer)
@@ -138,10 +146,11 @@ class PhoneClient:
             elif self.ack:
                 self.phone.transmit(self.ack, self.destination)
 
-    def stop(self) -> None:
-        """No more retransmission (the phone gives up by itself)."""
+    def abandon(self) -> None:
+        """The phone gives up by itself."""
         self.phone.scheduler.cancel(self.timer)
         self.timer = None
+        self._forget()
 
     def _forget(self) -> None:
         self.phone.clients.pop((self.branch, self.method), None)
