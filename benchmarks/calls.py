@@ -39,9 +39,7 @@ def ours(media: str, rate: float) -> dict[str, float]:
         signalling = measure(server, rate, "signal")
         before = {role: server.cpu_s(role) for role in ("media", "project")}
         harness.sipp(["-sn", "uac", "-s", "bob", "-d", "0"], server.port, rate=rate, calls=CALLS)
-        rest = {
-            role: (server.cpu_s(role) - start) * 1000 / CALLS for role, start in before.items()
-        }
+        rest = {role: (server.cpu_s(role) - start) * 1000 / CALLS for role, start in before.items()}
         return {"signal": signalling, **rest}
 
 

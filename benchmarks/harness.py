@@ -95,8 +95,8 @@ def ringlog(*, media: str, settings: str = "") -> Iterator[Running]:
     config.write_text(
         f'[sip]\nclient_ips = ["127.0.0.0/8"]\nregister_min_s = 60\n'
         f'[media]\nengine = "{media}"\nng = "off"\n'
-        '[limits]\nrequests_per_s = 1000000.0\nrequests_burst = 1000000\n'
-        f"[log]\nlevel = \"warning\"\n{settings}"
+        "[limits]\nrequests_per_s = 1000000.0\nrequests_burst = 1000000\n"
+        f'[log]\nlevel = "warning"\n{settings}'
     )
     command = [*PBX, "serve", "--data", str(data / "data"), "--config", str(config)]
     process = subprocess.Popen(
