@@ -207,6 +207,10 @@ class SipEngine:
             core.events = []
         return events
 
+    def is_open(self, flow: Flow) -> bool:
+        """Whether a stream flow is still there to send over."""
+        return flow in self._core.flows
+
     def statistics(self) -> dict[str, int]:
         """Sizes of all tables (0 when nothing is going on) and counters of what was refused."""
         core = self._core

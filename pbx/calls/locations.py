@@ -67,10 +67,25 @@ class Locations:
             return []
         now_ns = self._node.clock.wall_ns()
         return [
-            Contact(binding.contact, address, target_of(binding), binding.path, binding.q)
+            Contact(binding.contact, address, self._target_of(binding), binding.path, binding.q)
             for binding in location.bindings
             if binding.expires_ns > now_ns
         ]
+
+    def _target_of(self, binding: Binding) -> Target | None:
+        """Where to send for this binding if its Contact alone does not say.
+
+        Behind NAT and on connections the flow of the REGISTER is the way (RFC 5626 §5.3); with a
+        Path the first proxy is. When its connection is gone, or was one of an earlier run, a
+        phone that is not behind NAT takes a new one at its Contact (RFC 3261 §18.1.1); behind NAT
+        nothing can reach it before it registers again, and the dead flow says so at once.
+        """
+        if binding.path:
+            return None
+        flow = binding.flow
+        if not binding.nat and not (flow.reliable and self._node.engine.is_open(flow)):
+            return None
+        return Target(binding.transport, flow.remote[0], flow.remote[1], flow)
 
     def registered_from(self, address: str, host: str) -> bool:
         """Whether the account holds a binding that came from `host`."""
@@ -212,21 +227,6 @@ class Locations:
     def meta(self, address: str, actor: str) -> Meta:
         """Envelope of binding events."""
         return Meta(actor=actor, tenant=address.partition("@")[2])
-
-
-def target_of(binding: Binding) -> Target | None:
-    """Where to send for this binding if its Contact alone does not say.
-
-    Behind NAT and on connections the flow of the REGISTER is the way (RFC 5626 §5.3); with a
-    Path the first proxy is.
-    """
-    if binding.path:
-        return None
-    if not binding.nat and binding.transport == "udp":
-        return None
-    flow = binding.flow
-    live = flow if binding.transport == "udp" or binding.flow_id else None
-    return Target(binding.transport, flow.remote[0], flow.remote[1], live)
 
 
 def _without(bindings: tuple[Binding, ...], contact_id: str) -> tuple[Binding, ...]:
