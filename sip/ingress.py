@@ -288,11 +288,7 @@ class Ingress:
             contact_head(request),
             core.config.session_expires_s,
         )
-        try:
-            usage.receive_invite(transaction, request, flow, now)
-        except MalformedHeader:
-            usage.drop(now=now)
-            raise
+        usage.receive_invite(transaction, request, flow, now)
 
 
 def contact_head(request: Request) -> str:

@@ -12,7 +12,7 @@ from sip.dialog.dialog import Dialog
 from sip.dialog.invite_base import SDP, PeerOffer, Retransmitter, UsageState
 from sip.dialog.negotiation import Negotiation
 from sip.dialog.provisional import ReliableSender
-from sip.errors import LocalProtocolError
+from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import (
     AnswerReceived,
     InviteCancelled,
@@ -38,16 +38,11 @@ class InviteUas(Negotiation):
         """The initial INVITE. Raises MalformedHeader when no dialog can come of it."""
         self.transaction = transaction
         self.invite_request = request
-        self.dialog = Dialog.of_request(
-            self.core, self._self(), request, flow, self.local_tag, self.contact
-        )
-        self.remote_allow = option_tags(request, "Allow")
-        self.remote_supported = option_tags(request, "Supported")
-        self._reliable = "off"
-        if "100rel" in self.remote_supported:
-            self._reliable = "supported"
-        if request.has("Require") and "100rel" in option_tags(request, "Require"):
-            self._reliable = "required"
+        try:
+            self._learn_from_invite(request, flow)
+        except MalformedHeader:
+            self._abandon(now)
+            raise
         if not self._check_interval(transaction, request, now):
             self._abandon(now)
             return
@@ -62,6 +57,19 @@ class InviteUas(Negotiation):
         self.dialog.register()
         self._arm_trying(transaction, now)
         self._emit(InviteReceived(self._self(), request, flow))
+
+    def _learn_from_invite(self, request: Request, flow: Flow) -> None:
+        """The dialog and what the caller can do. Raises MalformedHeader."""
+        self.dialog = Dialog.of_request(
+            self.core, self._self(), request, flow, self.local_tag, self.contact
+        )
+        self.remote_allow = option_tags(request, "Allow")
+        self.remote_supported = option_tags(request, "Supported")
+        self._reliable = "off"
+        if "100rel" in self.remote_supported:
+            self._reliable = "supported"
+        if request.has("Require") and "100rel" in option_tags(request, "Require"):
+            self._reliable = "required"
 
     # -- the user answers
 

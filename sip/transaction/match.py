@@ -36,24 +36,31 @@ def top_via(request: Request, flow: Flow) -> TopVia:
     Raises MalformedHeader.
     """
     line = request.first("Via") or ""
-    if line.startswith("SIP/2.0/") and not request.repeats:
+    if line.startswith("SIP/2.0/") and "," not in line:
         head, _, parameters = line.partition(";")
         sent_by = head[head.find(" ") + 1 :]
         branch = _plain_branch(parameters)
         if branch and sent_by.isascii() and sent_by.lower() == sent_by and " " not in sent_by:
             host = host_text(flow.remote[0])
             if parameters.endswith(";rport"):
-                echo = f"Via: {line}={flow.remote[1]};received={host.strip('[]')}\r\n"
-                return TopVia(branch, sent_by, echo)
+                line = f"{line}={flow.remote[1]};received={flow.remote[0]}"
+                return TopVia(branch, sent_by, f"Via: {line}\r\n{_further(request)}")
             if "rport" not in parameters and sent_by.rpartition(":")[0] == host:
-                return TopVia(branch, sent_by, f"Via: {line}\r\n")
+                return TopVia(branch, sent_by, f"Via: {line}\r\n{_further(request)}")
     via = request.via
     return TopVia(via.branch if via.is_rfc3261 else "", via.sent_by, _echo(request, via, flow))
 
 
+def _further(request: Request) -> str:
+    """The Via lines below the first one, as they came."""
+    if not request.repeats:
+        return ""
+    return "".join([f"Via: {line}\r\n" for line in request.all("Via")[1:]])
+
+
 def _plain_branch(parameters: str) -> str:
     """The branch, if nothing in the parameters needs a parser; else ""."""
-    if "," in parameters or '"' in parameters or " " in parameters or "received" in parameters:
+    if '"' in parameters or " " in parameters or "received" in parameters:
         return ""
     at = parameters.find("branch=" + MAGIC_COOKIE)
     if at < 0 or (at and parameters[at - 1] != ";"):
@@ -101,7 +108,9 @@ def response_branch(response: Response) -> str:
     line = response.first("Via") or ""
     at = line.find(";branch=")
     if at > 0:
-        return line[at + 8 :].partition(";")[0]
+        branch = line[at + 8 :].partition(";")[0]
+        if branch.isalnum():  # as all of ours are
+            return branch
     return response.via.branch
 
 

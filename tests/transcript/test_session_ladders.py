@@ -338,7 +338,7 @@ def test_glare() -> None:
         200 INVITE ->
         bob sees AnswerReceived body=held-b
         <- ACK
-        wait 2.4
+        wait 1.37
         INVITE -> | body=hold-a
         bob sees OfferReceived body=hold-a
         bob answer held-a
