@@ -171,17 +171,13 @@ class Side:
         """``party`` has the media of this side from now on."""
         if party is self.current:
             return
-        now_counted = [face.count(relay).total for face in self.faces]
-        if self.current is not None:
-            self.current.final = own_figures(self.current, now_counted)
-            party.base = now_counted
-        if party.final is not None:  # it had the media before: what it counted goes on
-            party.base = [
-                counted.minus(before)
-                for counted, before in zip(
-                    now_counted, _padded(party.final, len(now_counted)), strict=True
-                )
-            ]
+        if self.current is not None or party.final is not None:
+            counted = [face.count(relay).total for face in self.faces]
+            if self.current is not None:
+                self.current.final = own_figures(self.current, counted)
+            # What it counted when it had the media before goes on.
+            before = _padded(party.final or [], len(counted))
+            party.base = [now.minus(own) for now, own in zip(counted, before, strict=True)]
             party.final = None
         self.current = party
 
