@@ -468,7 +468,7 @@ static bool destination(struct table *table, struct stream *stream, const struct
     if (!config->nat)
         return out->family != 0;
     if (!(config->rtcp ? rtp_lock(table, config, &lock) : lock_of(stream, config, &lock)))
-        return config->early;
+        return config->early && out->family != 0;
     if (!config->rtcp) {
         *out = lock;
         return true;

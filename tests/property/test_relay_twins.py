@@ -22,14 +22,11 @@ from media.native import (
     RelayEvent,
     StreamConfig,
     StreamStats,
-    native_is_built,
 )
+from media.native._relay import Relay as Core
 from media.native.core import RelayCore
+from media.native.native import apply, events_from, stats_from
 from tests.support.rtp_peer import receiver_report, rtp, sender_report
-
-if native_is_built():
-    from media.native._relay import Relay as Core
-    from media.native.native import apply, events_from, stats_from
 
 HOSTS = ("192.0.2.1", "192.0.2.2", "10.0.0.1", "127.0.0.1")
 PORTS = (4000, 4001, 4002, 30000, 30002, 65535)
@@ -133,9 +130,6 @@ def talk(twins: Twins, stream: int, source: Address, first: int, count: int, **o
     for number in range(first, first + count):
         twins.receive(stream, rtp(number, payload=b"x" * 20, **of), source)
         twins.now += 0.02
-
-
-pytestmark = pytest.mark.skipif(not native_is_built(), reason="there is no C core to compare")
 
 
 @given(st.data())
