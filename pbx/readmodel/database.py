@@ -76,8 +76,8 @@ class Database:
             return str(found.scalar_one_or_none() or "")
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the tables to `revision`; nothing to do if they are there."""
+def migrate(engine: Engine, revision: str = "head", *, down: bool = False) -> None:
+    """Bring the tables up (or `down`) to `revision`; nothing to do if they are there."""
     # Imported here: every listing command opens the read model, hardly any of them migrates.
     from alembic import command
     from alembic.config import Config
@@ -90,7 +90,7 @@ def migrate(engine: Engine, revision: str = "head") -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         try:
-            command.upgrade(config, revision)
+            (command.downgrade if down else command.upgrade)(config, revision)
         except CommandError as error:
             raise ReadModelError(
                 f"read model: {error}; it was made by a newer version, delete it to rebuild it"

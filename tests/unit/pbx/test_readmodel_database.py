@@ -1,0 +1,153 @@
+"""Opening and migrating the read model; the lease; the project role."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import inspect
+
+import migrations
+from pbx.domain.accounts import DomainCreated
+from pbx.eventlog import Meta, open_log
+from pbx.kernel.errors import ReadModelError
+from pbx.readmodel import open_read_model, reached
+from pbx.readmodel.database import Database, migrate
+from pbx.readmodel.lease import Lease
+from pbx.readmodel.tables import HEAD_REVISION, metadata
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+
+def test_the_code_is_at_the_head_of_the_migrations() -> None:
+    """Alembic's cookbook: one head, and the constant that spares Alembic's import names it."""
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    assert scripts.get_heads() == [HEAD_REVISION]
+
+
+def test_migrated_tables_are_those_of_the_code(tmp_path: Path) -> None:
+    database = open_read_model(tmp_path)
+    with database.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+    database.close()
+
+
+def test_every_migration_can_be_taken_back(tmp_path: Path) -> None:
+    database = open_read_model(tmp_path)
+    migrate(database._writing, "base", down=True)
+    with database.read() as connection:
+        assert inspect(connection).get_table_names() == ["alembic_version"]
+    migrate(database._writing)
+    with database.read() as connection:
+        assert set(inspect(connection).get_table_names()) > set(metadata.tables)
+    database.close()
+
+
+def test_an_open_at_head_needs_neither_alembic_nor_the_lease(tmp_path: Path) -> None:
+    """Listing commands open the read model beside a server that holds the lease."""
+    server = open_read_model(tmp_path)
+    assert server.lease.acquire()
+    command = open_read_model(tmp_path)
+    assert not command.lease.acquire()
+    server.close()
+    assert command.lease.acquire()
+    command.close()
+
+
+def test_a_read_model_of_a_newer_version_says_that_it_can_be_deleted(tmp_path: Path) -> None:
+    open_read_model(tmp_path).close()
+    with sqlite3.connect(tmp_path / "readmodel.sqlite3") as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    with pytest.raises(ReadModelError, match="delete it to rebuild it"):
+        open_read_model(tmp_path)
+
+
+def test_a_file_that_is_no_database_says_that_it_can_be_deleted(tmp_path: Path) -> None:
+    (tmp_path / "readmodel.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(ReadModelError, match="it can be deleted, the log rebuilds it"):
+        open_read_model(tmp_path)
+
+
+def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
+    database = open_read_model(tmp_path)
+    assert database.path.stat().st_mode & 0o777 == 0o600
+    database.close()
+
+
+class TestLease:
+    def test_it_is_held_by_one_and_given_back(self, tmp_path: Path) -> None:
+        first, second = Lease(tmp_path / "lock"), Lease(tmp_path / "lock")
+        assert first.acquire()
+        assert first.acquire(), "who has it has it"
+        assert not second.acquire()
+        first.release()
+        first.release()
+        assert second.acquire()
+        second.release()
+
+    def test_waiting_for_it_is_bounded(self, tmp_path: Path) -> None:
+        first, second = Lease(tmp_path / "lock"), Lease(tmp_path / "lock")
+        with (
+            first.held(0),
+            pytest.raises(ReadModelError, match="another process keeps"),
+            second.held(0),
+        ):
+            raise AssertionError
+        with second.held(0):
+            assert not first.acquire()
+        assert first.acquire()
+        with first.held(0):
+            pass
+        assert not second.acquire(), "a nested use does not give it away"
+        first.release()
+
+
+ROLE = """
+import sys
+from pathlib import Path
+from pbx.readmodel.run import run
+
+class Data:
+    path = Path(sys.argv[1])
+
+class Context:
+    data = Data()
+    def ready(self):
+        print("ready", flush=True)
+
+sys.exit(run(Context()))
+"""
+
+
+@pytest.mark.slow
+def test_the_project_role_keeps_the_tables_level_until_sigterm(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", ROLE, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        text=True,
+    )
+    assert process.stdout is not None
+    with process.stdout as output:
+        assert output.readline() == "ready\n"
+        log = open_log(tmp_path, unseal=False)
+        log.append("domain/a", 0, [DomainCreated(name="a")], Meta())
+        process.send_signal(signal.SIGTERM)
+        assert output.read() == ""
+    assert process.wait() == 0
+    database = Database(tmp_path / "readmodel.sqlite3")
+    assert reached(database, log.head()), "what was in the log at the end is projected"
+    assert database.lease.acquire()
+    database.close()
+    log.close()
