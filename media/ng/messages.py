@@ -116,6 +116,7 @@ def offer(
     source_address: bool = False,
     rtcp_mux: Sequence[str] = (),
     flags: Sequence[str] = (),
+    learn: str = "",
     origin_key: str = "",
     ice: str = "remove",
 ) -> Message:
@@ -124,6 +125,8 @@ def offer(
     ``received_from``: numeric host that the SIP message came from (drives latching).
     ``direction``: names of the interfaces of the offerer's and the other side.
     ``source_address``: use ``received_from`` in place of the addresses in the SDP.
+    ``learn``: the party is behind NAT though its description does not show it; whose packets may
+    be learned: ``exact`` ``signalling-ip`` ``any`` (extension).
     ``origin_key``: the tag that the leg which receives the result had in an earlier NG call, so
     that its ``o=`` line continues in this one (extension; rtpengine ignores it).
     """
@@ -134,7 +137,7 @@ def offer(
         message["direction"] = list(direction)
     if address_family:
         message["address-family"] = address_family
-    _fill(message, sdp, received_from, source_address, rtcp_mux, flags, origin_key, ice)
+    _fill(message, sdp, received_from, source_address, rtcp_mux, flags, learn, origin_key, ice)
     return message
 
 
@@ -148,17 +151,24 @@ def answer(
     source_address: bool = False,
     rtcp_mux: Sequence[str] = (),
     flags: Sequence[str] = (),
+    provisional: bool = False,
+    learn: str = "",
     origin_key: str = "",
     ice: str = "remove",
 ) -> Message:
-    """The party ``to_tag`` answers the last offer of ``from_tag``; options as in :func:`offer`."""
+    """The party ``to_tag`` answers the last offer of ``from_tag``; options as in :func:`offer`.
+
+    ``provisional``: early media, the call is still ringing and may be silent (extension).
+    """
+    if provisional:
+        flags = ("provisional", *flags)
     message: Message = {
         "command": "answer",
         "call-id": call_id,
         "from-tag": from_tag,
         "to-tag": to_tag,
     }
-    _fill(message, sdp, received_from, source_address, rtcp_mux, flags, origin_key, ice)
+    _fill(message, sdp, received_from, source_address, rtcp_mux, flags, learn, origin_key, ice)
     return message
 
 
@@ -169,6 +179,7 @@ def _fill(
     source_address: bool,
     rtcp_mux: Sequence[str],
     flags: Sequence[str],
+    learn: str,
     origin_key: str,
     ice: str,
 ) -> None:
@@ -181,6 +192,8 @@ def _fill(
     message["flags"] = ["SIP-source-address" if source_address else "trust-address", *flags]
     if rtcp_mux:
         message["rtcp-mux"] = list(rtcp_mux)
+    if learn:
+        message["learn"] = learn
     if origin_key:
         message["origin-key"] = origin_key
 

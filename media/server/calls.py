@@ -234,6 +234,7 @@ class Call:
         """When it is to be looked at next."""
         self.delete_at: float | None = None
         self.answered = False
+        """Whether an answer was final: in early media, silence is no sign of death."""
         self.parties: dict[str, Party] = {}
         self.sides = (Side(0), Side(1))
         self.offer: Offer | None = None

@@ -201,7 +201,7 @@ class Exchange:
             self.paths.connect(face, sink)
             ports.append(_answer_ports(face, offered))
         del description.medias[offer.media_count :]
-        call.answered = True
+        call.answered = call.answered or not options.provisional
         sdp = self._print(description, side, ports, options, offer.description.medias)
         self._remember_origin(party)
         self._remember_origin(offer.party)

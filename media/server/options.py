@@ -75,6 +75,7 @@ class ExchangeOptions:
         "mux",
         "origin_key",
         "proto",
+        "provisional",
         "received_from",
         "replace",
         "rtcp_attribute",
@@ -106,10 +107,11 @@ class ExchangeOptions:
         self.proto = text(message, "transport-protocol")
         self.ice = text(message, "ICE")
         self.origin_key = identifier(message, "origin-key")
+        self.provisional = "provisional" in flags
         learn = text(message, "learn")
         if learn and learn not in _LEARN:
             raise NgRequestError(f"learn is one of {', '.join(_LEARN)}")
-        self.learn = _LEARN[learn] if learn else LearnPolicy.SIGNALLING_IP
+        self.learn = _LEARN[learn] if learn else None
 
     @property
     def wants_ice(self) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from media.native.relay import Relay, StreamConfig
+from media.native.relay import LearnPolicy, Relay, StreamConfig
 from media.sdp.description import MediaDescription
 from media.sdp.negotiator import may_send
 from media.server.addresses import Network, Placement, place
@@ -52,14 +52,15 @@ class Paths:
         assert connection is not None  # the parser demands it of living media
         face.description = media
         face.asymmetric = options.asymmetric
-        face.learn = options.learn
+        face.learn = options.learn or LearnPolicy.SIGNALLING_IP
         if connection.is_zero:
             return ""  # a hold in the old manner: the party stays where it was
         before = (face.remote, face.rtcp_remote, face.signalling_host, face.nat)
         host = options.received_from if options.source_address else connection.host
         placement = self._place(face, host, media.port, options)
         face.signalling_host = options.received_from
-        face.nat = placement.nat or options.source_address
+        # Signalling may know of a NAT that the description does not show (ports rewritten).
+        face.nat = placement.nat or options.source_address or options.learn is not None
         face.remote = (host, media.port) if placement.usable else None
         face.rtcp_remote = None
         if face.remote is not None and media.is_rtp_family:

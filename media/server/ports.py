@@ -9,6 +9,7 @@ bleed), and rests after release, so that late packets of the old call do not mee
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from typing import Final, Protocol
 
@@ -85,7 +86,10 @@ class PortPool:
             port = self._draw(now)
             try:
                 handle = relay.open(self.host, port)
-            except OSError:
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:  # no descriptors, address gone: not this port
+                    self._free.append(port)
+                    break
                 self.foreign += 1
                 self._quarantine.append((now, port))
                 continue

@@ -79,6 +79,7 @@ def test_an_offer_with_everything() -> None:
         source_address=True,
         rtcp_mux=("demux",),
         flags=("loop-protect",),
+        learn="exact",
         origin_key="b",
         ice="default",
     )
@@ -89,6 +90,7 @@ def test_an_offer_with_everything() -> None:
     assert message["flags"] == ["SIP-source-address", "loop-protect"]
     assert message["rtcp-mux"] == ["demux"]
     assert message["origin-key"] == "b"
+    assert message["learn"] == "exact"
     assert message["ICE"] == "default"
 
 
@@ -96,6 +98,9 @@ def test_an_answer_names_both_parties() -> None:
     message = messages.answer("cid", "a", "b", b"v=0\r\n", received_from="192.0.2.1")
     assert (message["from-tag"], message["to-tag"]) == ("a", "b")
     assert message["received-from"] == ["IP4", "192.0.2.1"]
+    assert message["flags"] == ["trust-address"]
+    early = messages.answer("cid", "a", "b", b"v=0\r\n", provisional=True)
+    assert early["flags"] == ["trust-address", "provisional"]
 
 
 def test_the_other_requests() -> None:

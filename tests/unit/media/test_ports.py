@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from random import Random
 
 import pytest
@@ -107,6 +108,19 @@ def test_a_range_that_others_hold_is_given_up_after_some_tries(taken: int) -> No
         pool.open_with_rtcp(relay, 0.0)
     assert pool.foreign == MAX_TRIES
     assert relay.open_ports == 0
+
+
+def test_a_fault_that_is_not_of_the_port_is_not_held_against_ports() -> None:
+    class NoDescriptors(FakeRelay):
+        def open(self, host: str, port: int) -> int:
+            raise OSError(errno.EMFILE, "too many open files")
+
+    pool = pool_of(10000, 10003)
+    with pytest.raises(NoPorts):
+        pool.open(NoDescriptors(), 0.0)
+    assert pool.statistics()["free"] == 2
+    assert pool.foreign == 0
+    assert pool.exhausted == 1
 
 
 def test_an_rtcp_port_that_is_taken_is_told() -> None:

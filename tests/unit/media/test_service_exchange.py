@@ -467,3 +467,13 @@ def test_the_learning_options_reach_the_relay() -> None:
     assert config.learn is LearnPolicy.ANY
     assert config.asymmetric
     assert config.signalling_host == ALICE
+    assert config.nat
+
+
+def test_ports_that_a_nat_rewrote_are_learned_when_signalling_says_so() -> None:
+    lab = MediaLab()
+    lab.offer(sdp(), learn="exact", received_from=["IP4", ALICE])
+    alices = lab.answer(sdp(5000, BOB)).medias[0].port
+    for number in range(4):
+        lab.send(rtp(number), (ALICE, 40_000), alices)
+    assert lab.relay.sent[-1].destination == (BOB, 5000)

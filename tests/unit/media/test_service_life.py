@@ -393,6 +393,19 @@ def test_a_held_call_may_be_silent_for_an_hour() -> None:
     assert_empty(lab)
 
 
+def test_early_media_may_be_silent_while_the_telephone_rings() -> None:
+    lab = MediaLab()
+    lab.offer(sdp())
+    alices = lab.answer(sdp(5000, BOB), flags=["provisional"]).medias[0].port
+    assert lab.send(rtp(1), (ALICE, 11780), alices) is not None
+    lab.pass_time(180)
+    assert lab.service.call_count == 1
+    lab.answer(sdp(5000, BOB))
+    lab.answer(sdp(5000, BOB), flags=["provisional"])  # late, by another path
+    lab.pass_time(61)
+    assert_empty(lab)
+
+
 def test_after_a_hold_the_minute_counts_again() -> None:
     lab = MediaLab()
     lab.call()
