@@ -57,7 +57,7 @@ def _sum(party: Mapping[str, Any], reply: Message) -> _Sum:
     codec = ""
     measured_out = False
     for media in _tables(party.get("medias")):
-        codec = codec or str(media.get("codec", ""))
+        codec = codec or str(media.get("codec", "")).partition("/")[0]  # rtpengine: PCMA/8000
         for stream in _tables(media.get("streams")):
             flags = stream.get("flags")
             if isinstance(flags, list) and "RTP" not in flags:

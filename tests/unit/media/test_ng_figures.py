@@ -30,7 +30,12 @@ def rtpengine() -> Message:
         "tags": {
             "a": {
                 "subscriptions": [{"tag": "b", "type": "offer/answer"}],
-                "medias": [{"streams": [stream("RTP", 500, SSRC=77), stream("RTCP", 3)]}],
+                "medias": [
+                    {
+                        "codec": "PCMA/8000",
+                        "streams": [stream("RTP", 500, SSRC=77), stream("RTCP", 3)],
+                    }
+                ],
             },
             "b": {
                 "subscriptions": [{"tag": "a", "type": "offer/answer"}],
@@ -50,6 +55,7 @@ def test_rtpengines_out_is_what_came_from_the_other_party() -> None:
         dropped=1,
         jitter_ms=5.0,
         mos=4.3,
+        codec="PCMA",
     )
     assert leg_media(rtpengine(), "b").packets_out == 500
 

@@ -71,6 +71,11 @@ def test_missing_session_name_and_time_are_put_where_they_belong() -> None:
     )
 
 
+def test_only_what_is_missing_is_put_in() -> None:
+    text = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    assert parse(text).to_text() == text.replace("t=", "s=-\r\nt=")
+
+
 def test_unknown_lines_are_kept_in_place() -> None:
     text = HEAD + "x=whatever\r\nm=audio 9 RTP/AVP 0\r\na=x-new:1\r\ny=odd\r\n"
     assert parse(text).to_text() == text

@@ -459,6 +459,28 @@ def test_ice_is_removed_and_said_so_when_it_was_asked_for() -> None:
     assert lab.handle(**request, ICE="force")["warning"] == "ICE is removed"
 
 
+@pytest.mark.parametrize(
+    ("flag", "expected"),
+    [
+        ("full-rtcp-attribute", f"a=rtcp:{{}} IN IP4 {HOST}"),
+        ("no rtcp attribute", None),
+    ],
+)
+def test_the_rtcp_attribute_can_be_full_or_left_out(flag: str, expected: str | None) -> None:
+    media = MediaLab().offer(sdp(more="a=rtcp:11781\r\n"), flags=[flag]).medias[0]
+    found = [line for line in media.lines if line.startswith("a=rtcp:")]
+    assert found == ([expected.format(media.port + 1)] if expected else [])
+
+
+def test_multiplexed_rtcp_is_counted_with_its_media() -> None:
+    lab = MediaLab()
+    lab.offer(sdp(more=MUX), rtcp_mux=["demux"])
+    port = lab.answer(sdp(5000, BOB)).medias[0].port
+    lab.send(bytes.fromhex("80c9000100000001"), (ALICE, 11780), port)
+    reply = lab.handle(command="delete", call_id="c")
+    assert reply["totals"]["RTCP"]["packets"] == 1
+
+
 def test_the_learning_options_reach_the_relay() -> None:
     lab = MediaLab()
     lab.offer(sdp(), learn="any", flags=["asymmetric"], received_from=["IP4", ALICE])
