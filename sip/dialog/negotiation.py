@@ -239,7 +239,7 @@ class Negotiation(InviteBase):
             self._peer_offer = PeerOffer.REQUESTED
             self._arm_trying(transaction, now)
             self._emit(OfferRequested(self._self()))
-        elif body == self.remote_body and self.local_body:
+        elif body == self.remote_body and _may_answer(body, self.local_body):
             self.answer(self.local_body, now=now)
         else:
             if kind is PeerOffer.INVITE:
@@ -396,3 +396,25 @@ class Negotiation(InviteBase):
 
     def _refuse_late_offer(self, now: float) -> None:
         raise NotImplementedError
+
+
+#: What may be answered to an offered direction (RFC 3264 §6.1).
+_COMPLEMENTS: Final = (
+    (b"a=sendonly", (b"a=recvonly", b"a=inactive")),
+    (b"a=recvonly", (b"a=sendonly", b"a=inactive")),
+    (b"a=inactive", (b"a=inactive",)),
+)
+
+
+def _may_answer(offer: bytes, last: bytes) -> bool:
+    """Whether our last description answers `offer` too.
+
+    It may have been an offer itself: a peer that answered our ``sendrecv`` with ``sendonly`` and
+    now offers the same text again must not be told ``sendrecv``.
+    """
+    if not last:
+        return False
+    return all(
+        wanted not in offer or any(word in last for word in allowed)
+        for wanted, allowed in _COMPLEMENTS
+    )
