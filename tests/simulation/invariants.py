@@ -32,6 +32,10 @@ ROUNDED_S = 0.0015
 #: A node that died was alive at most so long before its last sign of life.
 HEARTBEAT_S = 1.1
 
+#: A corrupted request may be answered, and its answer repeated, for so long.
+ECHO_S = 70.0
+CORRUPTED = "a datagram was corrupted"
+
 TRANSFERS = frozenset({"blind", "attended"})
 #: In these the server has to end calls by itself.
 HALF_DEAD = frozenset({"lost-ack", "power-cut", "restart"})
@@ -150,26 +154,27 @@ def judge(world: World) -> list[Breach]:
 
 def _excuse_corrupted(world: World) -> None:
     plans = world.plan_of_call_id()
-    for _, data in world.network.corrupted:
+    for _, _, data in world.network.corrupted:
         call_id = data.partition(b"Call-ID: ")[2].partition(b"\r")[0].decode("utf-8", "replace")
         plan = plans.get(call_id)
         if plan is not None:
-            plan.excused = plan.excused or "a datagram was corrupted"
+            plan.excused = CORRUPTED
 
 
 def _violations(world: World) -> list[Breach]:
     plans = world.plan_of_call_id()
-    corrupted = {
-        data.partition(b"Call-ID: ")[2].partition(b"\r")[0].decode("utf-8", "replace")
-        for _, data in world.network.corrupted
-    }
+    spoiled: dict[str, list[float]] = defaultdict(list)
+    for moment, source, _ in world.network.corrupted:
+        spoiled[source[0]].append(moment)
     breaches = []
     for violation in world.surroundings.violations:
         plan = plans.get(violation.call_id)
-        if violation.call_id in corrupted:
-            continue
-        if plan is not None and plan.excused and violation.rule in _EXCUSABLE:
-            continue
+        if plan is not None and plan.excused:
+            if plan.excused == CORRUPTED or violation.rule in _EXCUSABLE:
+                continue
+        host = world.phones[violation.phone].host
+        if any(0 <= violation.time - moment < ECHO_S for moment in spoiled[host]):
+            continue  # the server answered what it read, not what the phone had written
         if plan is not None and plan.scenario in HALF_DEAD and violation.rule == "no-response":
             # RFC 4320: what waits for a dead peer is not answered before its sender gives up.
             continue

@@ -66,7 +66,17 @@ class StreamReceiver(Protocol):
 class Stream:
     """One side of a TCP-like link: ordered, lossless, delayed, cut into arbitrary segments."""
 
-    __slots__ = ("_due", "_network", "_receiver", "id", "local", "open", "peer", "remote")
+    __slots__ = (
+        "_due",
+        "_network",
+        "_receiver",
+        "id",
+        "local",
+        "open",
+        "peer",
+        "remote",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -84,10 +94,16 @@ class Stream:
         self.id = serial
         self.open = True
         self.peer: Stream | None = None
+        self.waiting: list[bytes] = []
+        """Sent before the connection was there."""
 
     def send(self, data: bytes) -> None:
         """Queue bytes for the other side; silently dropped when the stream is closed."""
-        if self.open and self.peer is not None:
+        if not self.open:
+            return
+        if self.peer is None:
+            self.waiting.append(data)
+        else:
             self._network.stream_send(self, self.peer, data)
 
     def close(self) -> None:
@@ -147,8 +163,8 @@ class FakeNetwork:
         self.trace: list[Sighting] | None = None
         self.digest = 0
         """CRC-32 over everything sent, in order: equal digests mean equal histories."""
-        self.corrupted: list[tuple[float, bytes]] = []
-        """The originals of corrupted datagrams: the calls they belong to are excused."""
+        self.corrupted: list[tuple[float, Address, bytes]] = []
+        """(when, source, original) of corrupted datagrams: their calls are excused."""
         self._disturbed: dict[str | tuple[str, str], float] = {}
         self.counters = {
             "datagrams": 0,
@@ -251,7 +267,7 @@ class FakeNetwork:
         draw -= faults.duplicate
         if draw < faults.reorder or destination not in self._corruptible or not data:
             return "late", data, when + faults.reorder_s * rng.random()
-        self.corrupted.append((self.clock.now, data))
+        self.corrupted.append((self.clock.now, source, data))
         spoiled = bytearray(data)
         for _ in range(rng.randint(1, 4)):
             spoiled[rng.randrange(len(spoiled))] = rng.randrange(256)
@@ -289,6 +305,9 @@ class FakeNetwork:
         theirs = Stream(self, listener, mine.remote, mine.local, mine.id)
         mine.peer, theirs.peer = theirs, mine
         theirs.deliver_open()
+        waiting, mine.waiting = mine.waiting, []
+        for data in waiting:
+            mine.send(data)
         self.scheduler.at(theirs.arrival(self._delay()), mine.deliver_open)
 
     def stream_send(self, source: Stream, destination: Stream, data: bytes) -> None:

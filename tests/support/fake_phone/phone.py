@@ -319,14 +319,14 @@ class FakePhone:
         if heard is None or heard.status >= 500:
             # The server is away or overloaded: the usual retry of a phone.
             delay = 5.0 + 10.0 * self.surroundings.rng.random()
-            self._register_timer = self.scheduler.after(delay, self.register, expires_s)
+            self._register_again(delay, expires_s)
             return
         if heard.status in (401, 407):
             header, challenge = self.challenge_of(heard)
             stale = challenge_fields(challenge).get("stale", "").lower() == "true"
             if tries >= MAX_CHALLENGES or (tries and not stale):
                 self.report("credentials-refused", f"REGISTER {heard.status}", heard)
-                self._register_timer = self.scheduler.after(30.0, self.register, expires_s)
+                self._register_again(30.0, expires_s)
             elif challenge:
                 lines = self.credentials("REGISTER", f"sip:{self.domain}", header, challenge)
                 self._send_register(expires_s, tries + 1, lines)
@@ -345,8 +345,11 @@ class FakePhone:
             if granted > expires_s:
                 self.report("binding-too-long", f"{granted} > {expires_s}", heard)
             self._note_registered(granted)
-            self.scheduler.cancel(self._register_timer)
-            self._register_timer = self.scheduler.after(granted * 0.8, self.register, expires_s)
+            self._register_again(granted * 0.8, expires_s)
+
+    def _register_again(self, delay_s: float, expires_s: int) -> None:
+        self.scheduler.cancel(self._register_timer)
+        self._register_timer = self.scheduler.after(delay_s, self.register, expires_s)
 
     def _granted(self, heard: Heard) -> int | None:
         """Expiry the 200 grants to our own contact; None when it is not listed."""
@@ -512,8 +515,9 @@ class FakePhone:
         if stream is self._stream:
             self._stream = None
             self._buffer = b""
+            self.network.note_disturbance(self.host)  # nothing repeats what was on its way
             if self.powered and self.registered_until:
-                self.scheduler.after(1.0 + self.surroundings.rng.random(), self.register)
+                self._register_again(1.0 + self.surroundings.rng.random(), self.expires_s)
 
     # -- complaints --------------------------------------------------------------------------
 
