@@ -12,7 +12,7 @@ SEEDS   ?= 20
 CALLS   ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup unit interop sim soak bench sanitize fmt lint types imports check clean
+.PHONY: help run test setup unit sim interop bench sanitize fmt lint types imports check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
