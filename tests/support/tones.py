@@ -17,6 +17,8 @@ RATE_HZ: Final = 8000
 """Of every tone we play: that of G.711."""
 SILENCE_DBFS: Final = -50.0
 """Below this nothing is heard: G.711's idle noise is near -66 dBFS."""
+WINDOW_S: Final = 0.2
+"""Of the ratio to noise: ten frames."""
 TOLERANCE_HZ: Final = 4.0
 """Two bins of a half-second FFT."""
 
@@ -83,33 +85,47 @@ def measure(path: Path, skip_s: float = 0.3) -> Tone:
 
 
 def measure_pcm(pcm: NDArray[np.float64], rate_hz: int, duration_s: float) -> Tone:
-    """As :func:`measure`, of samples: float64, (samples,), -1..1."""
+    """As :func:`measure`, of samples: float64, (samples,), -1..1.
+
+    Frequency and level are those of the whole. The ratio to noise is the median over windows: a
+    phone whose clock slips by one frame spoils one of them, a wrong or mixed sound all.
+    """
     if len(pcm) < rate_hz // 4:
         return Tone(0.0, -120.0, 0.0, duration_s)
-    window = np.hanning(len(pcm))
-    power = np.abs(np.fft.rfft(pcm * window)) ** 2
-    power[:3] = 0.0  # Offset is not sound.
+    power, scale = _spectrum(pcm)
     peak = int(power.argmax())
-    # A Hann window spreads a sine over its neighbours.
-    lobe = power[max(0, peak - 3) : peak + 4].sum()
-    rest = power.sum() - lobe
-    # Parseval for a one-sided spectrum under this window.
-    mean_square = 2.0 * lobe / (len(pcm) * (window**2).sum())
+    frequency_hz = peak * rate_hz / len(pcm)
+    size = int(WINDOW_S * rate_hz)
+    ratios = [
+        _snr_db(pcm[start : start + size], rate_hz, frequency_hz)
+        for start in range(0, len(pcm) - size + 1, size)
+    ]
     return Tone(
-        frequency_hz=peak * rate_hz / len(pcm),
-        level_dbfs=_decibels(mean_square),
-        snr_db=_decibels(lobe / rest) if rest > 0.0 else 120.0,
+        frequency_hz=frequency_hz,
+        level_dbfs=_decibels(_lobe(power, peak) * scale),
+        snr_db=float(np.median(ratios)),
         duration_s=duration_s,
     )
 
 
-def level_of(pcm: NDArray[np.float64], rate_hz: int, frequency_hz: float) -> float:
-    """Level in dBFS of one frequency, whatever else sounds beside it."""
+def _spectrum(pcm: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Power by bin under a Hann window, and what makes a mean square of it (Parseval)."""
     window = np.hanning(len(pcm))
     power = np.abs(np.fft.rfft(pcm * window)) ** 2
-    centre = round(frequency_hz * len(pcm) / rate_hz)
-    lobe = power[max(0, centre - 3) : centre + 4].sum()
-    return _decibels(2.0 * lobe / (len(pcm) * (window**2).sum()))
+    power[:3] = 0.0  # Offset is not sound.
+    return power, 2.0 / (len(pcm) * float((window**2).sum()))
+
+
+def _lobe(power: NDArray[np.float64], peak: int) -> float:
+    """Power of a sine: a Hann window spreads it over its neighbours."""
+    return float(power[max(0, peak - 3) : peak + 4].sum())
+
+
+def _snr_db(pcm: NDArray[np.float64], rate_hz: int, frequency_hz: float) -> float:
+    power, _ = _spectrum(pcm)
+    tone = _lobe(power, round(frequency_hz * len(pcm) / rate_hz))
+    rest = float(power.sum()) - tone
+    return _decibels(tone / rest) if rest > 0.0 else 120.0
 
 
 def _decibels(ratio: float) -> float:
