@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from pbx.calls import renegotiation
+from pbx.calls import cause, renegotiation
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import (
     Q850_NORMAL,
@@ -173,6 +173,9 @@ class Call:
         for transfer in (self.transfer, self.claimed_by):
             if transfer is not None and transfer.leg_gone(leg, end, now):
                 return
+        if self.state is CallState.SETUP:
+            # The callee hung up before the caller got its 200: for the caller nobody answered.
+            end = cause.failure(480, end.by, end.reason)
         if self.pair is None or leg in self.pair:
             self.finish(end, now, reason or "")
 
