@@ -23,6 +23,16 @@ FAIL_AFTER_S: Final = 3.0
 #: more means that the engine is gone, and new calls are better refused at once.
 MAX_OUTSTANDING: Final = 4096
 
+#: What engines say when they are full: ours (the first two), rtpengine, and any (``supports``).
+CAPACITY_ERRORS: Final = frozenset(
+    (
+        "no ports",
+        "Too many calls",
+        "Ran out of ports",
+        "Parallel session limit reached",
+        "load limit",
+    )
+)
 TIMEOUT: Final = "no reply from the media engine"
 DISCONNECTED: Final = "the media engine went away"
 
@@ -52,6 +62,11 @@ class NgReply:
     @property
     def warning(self) -> str:
         return str(self.data.get("warning", ""))
+
+    @property
+    def is_capacity(self) -> bool:
+        """Whether the engine is full or away: the call is refused with 503, not for its SDP."""
+        return self.is_local or self.error in CAPACITY_ERRORS
 
     @property
     def is_local(self) -> bool:

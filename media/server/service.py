@@ -15,7 +15,7 @@ made it has restarted (``hello`` with another epoch).
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,6 +37,8 @@ MAX_NODES: Final = 64
 MAX_EVENTS: Final = 10_000
 #: Calls looked at in one wake, so that ten thousand that expire together do not stop requests.
 TIMER_BATCH: Final = 64
+#: Figures of calls that timed out, for the ``delete`` that crosses the event on its way.
+MAX_LAST_WORDS: Final = 1024
 #: rtpengine's default for ``list``.
 LIST_LIMIT: Final = 32
 
@@ -107,6 +109,7 @@ class NgService:
         self._serial = 0
         self._epochs: dict[str, str] = {}
         self._events: list[ServiceEvent] = []
+        self._last_words: OrderedDict[str, Message] = OrderedDict()
         self._counters: Counter[str] = Counter()
         self._commands: Final[dict[str, Callable[[Message, float, str], Message]]] = {
             "ping": self._ping,
@@ -167,6 +170,7 @@ class NgService:
         call.join(party)
         if call_id not in self._calls:
             self._calls[call_id] = call
+            self._last_words.pop(call_id, None)
             self._counters["managedsessions"] += 1
         call.last_signal = now
         call.delete_at = None
@@ -190,6 +194,8 @@ class NgService:
         call = self._calls.get(call_id)
         from_tag, to_tag = identifier(message, "from-tag"), identifier(message, "to-tag")
         tags = {from_tag, to_tag} - {""}
+        if call is None and call_id in self._last_words:
+            return {**self._last_words.pop(call_id), "warning": "The call had timed out"}
         if call is None or (tags and tags.isdisjoint(call.parties)):
             reason = "Call-ID not found or tags didn't match"
             if "fatal" in words(message, "flags"):
@@ -365,7 +371,11 @@ class NgService:
         else:
             event, counter = "media-timeout", "timeoutsessions"
         self._counters[counter] += 1
-        self._tell(call, {"event": event, **self._report(call, now)})
+        last_words = self._report(call, now)
+        self._tell(call, {"event": event, **last_words})
+        self._last_words[call.call_id] = last_words
+        if len(self._last_words) > MAX_LAST_WORDS:
+            self._last_words.popitem(last=False)
         self._remove(call, now)
 
     def _last_life(self, call: Call, now: float) -> float:

@@ -142,10 +142,12 @@ class MediaShell:
         for peer, data in self._front.events():
             if isinstance(peer, _Peer):
                 self._send(peer, data)
+        due = self._service.next_timer()
         if self._timer is not None:
+            if due == self._timer.when():
+                return
             self._timer.cancel()
             self._timer = None
-        due = self._service.next_timer()
         if due is not None:
             self._timer = self._loop.call_at(due, self._timer_fired)
 

@@ -59,6 +59,23 @@ def test_what_the_engine_says_is_success_or_its_reason(data: Message, error: str
     assert engine.replies[0].sdp == b""
 
 
+@pytest.mark.parametrize(
+    ("data", "full"),
+    [
+        ({"result": "pong"}, False),
+        ({"result": "error", "error-reason": "no ports"}, True),
+        ({"result": "error", "error-reason": "Ran out of ports"}, True),
+        ({"result": "load limit"}, True),
+        ({"result": "error", "error-reason": "SDP has no c= line"}, False),
+    ],
+)
+def test_a_full_engine_is_told_from_a_bad_description(data: Message, full: bool) -> None:
+    engine = Engine()
+    engine.reply(engine.request(), data)
+    assert engine.replies[0].is_capacity is full
+    assert NgReply({}, TIMEOUT).is_capacity
+
+
 def test_an_unanswered_request_is_repeated_and_given_up() -> None:
     engine = Engine()
     datagram = engine.request(10.0)

@@ -8,7 +8,7 @@ import pytest
 
 from media.ng.figures import leg_media
 from media.ng.messages import Message
-from media.server import exchange
+from media.server import exchange, service
 from media.server.calls import MAX_TAGS
 from media.server.service import MAX_EVENTS, MAX_NODES
 from tests.support.media_lab import ALICE, BOB, MediaLab, rtp, sdp
@@ -378,6 +378,35 @@ def test_a_call_without_media_ends_after_a_minute_and_says_so() -> None:
     assert_empty(lab)
     assert total(lab, "timeoutsessions") == 1
     assert lab.service.next_timer() is None
+
+
+def test_a_delete_that_crosses_the_time_out_still_gets_the_figures() -> None:
+    lab = MediaLab()
+    _, alices = lab.call()
+    lab.send(rtp(1), (ALICE, 11780), alices)
+    lab.pass_time(61)
+    reply = lab.handle(command="delete", call_id="c")
+    assert reply["warning"] == "The call had timed out"
+    assert leg_media(reply, "a").packets_in == 1
+    assert "tags" not in lab.handle(command="delete", call_id="c")
+
+
+def test_figures_of_calls_that_timed_out_are_bounded_and_of_the_last_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(service, "MAX_LAST_WORDS", 2)
+    lab = MediaLab()
+    for number in range(3):
+        lab.call(f"c{number}")
+    lab.pass_time(61)
+    lab.call("c1")
+    lab.handle(command="delete", call_id="c1")
+    told = [
+        number
+        for number in range(3)
+        if "tags" in lab.handle(command="delete", call_id=f"c{number}")
+    ]
+    assert told == [2]
 
 
 def test_a_held_call_may_be_silent_for_an_hour() -> None:
