@@ -48,7 +48,7 @@ bench: $(VENV)/.installed-bench ## Measure beside the peers, writes benchmarks/R
 	$(PYTHON3) -m benchmarks $(ARGS)
 
 sanitize: $(VENV)/.installed-test ## The C packet core under address and undefined-behaviour sanitizers
-	scripts/sanitize
+	tests/fuzz/relay_sanitize.sh
 
 fmt: $(VENV)/.installed-test ## Format the code and repair what ruff can
 	$(BIN)/ruff format .
@@ -64,7 +64,7 @@ types: $(VENV)/.installed-test ## mypy, strict
 imports: $(VENV)/.installed-test ## Who may import whom (import-linter)
 	$(BIN)/lint-imports --no-cache
 
-check: lint types imports test ## What CI runs
+check: lint types imports sanitize test ## What CI runs
 
 clean: ## Remove what was built (not the data in ./var)
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \

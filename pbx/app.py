@@ -75,7 +75,13 @@ def plans_for(settings: Settings) -> list[RolePlan]:
     local_media = settings.media.engine == "local"
     plans = [
         # Calls are ended by signal with the help of media, and its last events are projected.
-        RolePlan("signal", needs=("media",) if local_media else (), stop_phase=0, answers=True),
+        RolePlan(
+            "signal",
+            needs=("media",) if local_media else (),
+            stop_phase=0,
+            answers=True,
+            reloads=True,
+        ),
         RolePlan("project", stop_phase=1),
     ]
     if local_media:
@@ -124,6 +130,9 @@ class Processes:
         self._supervisor = Supervisor(plans, stop_s=settings.server.stop_s)
         self._command = command or role_command(data)
         self._say = say or (lambda line: print(line, flush=True))
+        self._stops = {signal.SIGTERM, signal.SIGINT}
+        if sys.stdin is not None and sys.stdin.isatty():
+            self._stops.add(signal.SIGHUP)
         self._selector = selectors.DefaultSelector()
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._reports: dict[str, tuple[int, bytearray]] = {}
@@ -144,11 +153,15 @@ class Processes:
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[socket.socket]:
-        """Signals become bytes in a socket: SIGTERM and SIGINT stop, SIGCHLD reaps."""
+        """Signals become bytes in a socket.
+
+        SIGTERM and SIGINT stop, SIGCHLD reaps. SIGHUP reloads, as daemons do; under a terminal it
+        means that the terminal is gone, and stops.
+        """
         receiving, sending = socket.socketpair()
         receiving.setblocking(False)
         sending.setblocking(False)
-        watched = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+        watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
         before = [signal.signal(number, lambda *_: None) for number in watched]
         wakeup_before = signal.set_wakeup_fd(sending.fileno(), warn_on_full_buffer=False)
         try:
@@ -170,9 +183,11 @@ class Processes:
             if selected.data is not None:
                 self._read_reports(selected.data, now)
         with contextlib.suppress(BlockingIOError):
-            numbers = wake.recv(4096)
-            if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            numbers = set(wake.recv(4096))
+            if numbers & self._stops:
                 self._supervisor.stop(now)
+            elif signal.SIGHUP in numbers:
+                self._supervisor.reload()
         self._reap(now)
         self._supervisor.handle_timers(now)
 

@@ -33,7 +33,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from signal import SIGKILL, SIGTERM, Signals
+from signal import SIGHUP, SIGKILL, SIGTERM, Signals
 from typing import Any, Final, NamedTuple
 
 START_S: Final = 60.0
@@ -68,6 +68,8 @@ class RolePlan:
     """Lower phases are stopped first and are gone before the next is told."""
     answers: bool = False
     """The server is ready when this role is."""
+    reloads: bool = False
+    """It takes SIGHUP to read its certificates again."""
 
 
 class Spawn(NamedTuple):
@@ -217,6 +219,12 @@ class Supervisor:
             if role.state is RoleState.WAITING:
                 role.state = RoleState.STOPPED
         self._stop_phases()
+
+    def reload(self) -> None:
+        """Have the roles that can do so read their files again; calls go on."""
+        for role in self._roles.values():
+            if role.plan.reloads and role.state is RoleState.READY:
+                self._actions.append(Kill(role.plan.name, SIGHUP))
 
     def handle_timers(self, now: float) -> None:
         """Do what has become due."""

@@ -6,6 +6,7 @@ tested in ``tests/interop``.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -50,7 +51,7 @@ class Server:
         self.on_line: dict[str, str] = {}
         self.starts: list[str] = []
         self.programs = programs
-        plans = [RolePlan(name, answers=name == "signal") for name in programs]
+        plans = [RolePlan(name, answers=name == "signal", reloads=True) for name in programs]
         self.processes = Processes(data, settings or Settings(), plans, self.command, self.say)
 
     def command(self, role: str, descriptor: int) -> Sequence[str]:
@@ -92,6 +93,36 @@ def test_a_role_killed_after_it_was_ready_is_started_again(data: DataDirectory) 
     )
     assert server.run() == 0
     assert server.starts == ["worker", "worker"]
+
+
+@pytest.mark.parametrize(("terminal", "reloaded"), [(False, True), (True, False)])
+def test_sighup_reloads_a_daemon_and_stops_a_server_whose_terminal_is_gone(
+    data: DataDirectory,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    terminal: bool,
+    reloaded: bool,
+) -> None:
+    """The role hangs up on its supervisor and notes which signal comes back."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal)
+    noted = tmp_path / "noted"
+    server = Server(
+        data,
+        worker=f"""
+            both = [signal.SIGHUP, signal.SIGTERM]
+            signal.pthread_sigmask(signal.SIG_BLOCK, both)
+            report(ready=True)
+            os.kill(os.getppid(), signal.SIGHUP)
+            got = signal.sigwait(both)
+            open({str(noted)!r}, "w").write(got.name)
+            if got == signal.SIGHUP:
+                os.kill(os.getppid(), signal.SIGTERM)
+                wait()
+        """,
+    )
+    assert server.run() == 0
+    assert noted.read_text() == ("SIGHUP" if reloaded else "SIGTERM")
 
 
 def test_a_fatal_report_ends_the_server(

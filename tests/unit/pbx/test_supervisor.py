@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from signal import SIGKILL, SIGTERM
+from signal import SIGHUP, SIGKILL, SIGTERM
 
 import pytest
 from hypothesis import strategies as st
@@ -207,6 +207,21 @@ def test_the_operator_reads_how_a_role_ended(code: int, words: str) -> None:
     supervisor = running()
     supervisor.exited("signal", code, 100.0)
     assert told(supervisor.actions()) == [f"signal ended ({words}); starting it again in 0.1 s"]
+
+
+# ------------------------------------------------------------------------------------------- reload
+
+
+def test_a_reload_reaches_the_roles_that_can_and_are_up() -> None:
+    plans = [RolePlan("signal", reloads=True), RolePlan("media")]
+    supervisor = Supervisor(plans, stop_s=STOP_S)
+    supervisor.start(0.0)
+    supervisor.actions()
+    supervisor.reload()
+    assert supervisor.actions() == []
+    supervisor.reported("signal", {"ready": True}, 0.0)
+    supervisor.reload()
+    assert supervisor.actions() == [Kill("signal", SIGHUP)]
 
 
 # --------------------------------------------------------------------------------------------- stop
