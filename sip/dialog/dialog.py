@@ -157,7 +157,7 @@ class Dialog:
             local=f"{to};tag={local_tag}",
             remote=request.first("From") or "",
             remote_target=_target_text(request),
-            route_set=request.values("Record-Route"),
+            route_set=_record_routes(request),
             local_cseq=0,
             remote_cseq=request.cseq.number,
             flow=flow,
@@ -184,7 +184,7 @@ class Dialog:
         the destination of the request serves.
         """
         try:
-            route_set = response.values("Record-Route")[::-1]
+            route_set = _record_routes(response)[::-1]
         except MalformedHeader:
             route_set = []
         dialog = cls(
@@ -364,6 +364,13 @@ class Dialog:
         )
         client.in_dialog = True
         return client
+
+
+def _record_routes(message: Message) -> list[str]:
+    """As text, and known to be readable. Raises MalformedHeader."""
+    if not message.has("Record-Route"):
+        return []
+    return [str(route) for route in message.record_routes]
 
 
 def _target_text(message: Message) -> str:

@@ -39,7 +39,7 @@ class InviteUas(Negotiation):
         self.transaction = transaction
         self.invite_request = request
         try:
-            self._learn_from_invite(request, flow)
+            dialog = self._learn_from_invite(request, flow)
         except MalformedHeader:
             self._abandon(now)
             raise
@@ -54,11 +54,11 @@ class InviteUas(Negotiation):
         self._contact_lines = self._response_contact(transaction) + self._record_route_lines
         # Registered already now: our tag is known to the peer only once we answer, but the first
         # response and the first request of the early dialog may be in the same batch.
-        self.dialog.register()
+        dialog.register()
         self._arm_trying(transaction, now)
         self._emit(InviteReceived(self._self(), request, flow))
 
-    def _learn_from_invite(self, request: Request, flow: Flow) -> None:
+    def _learn_from_invite(self, request: Request, flow: Flow) -> Dialog:
         """The dialog and what the caller can do. Raises MalformedHeader."""
         self.dialog = Dialog.of_request(
             self.core, self._self(), request, flow, self.local_tag, self.contact
@@ -70,6 +70,7 @@ class InviteUas(Negotiation):
             self._reliable = "supported"
         if request.has("Require") and "100rel" in option_tags(request, "Require"):
             self._reliable = "required"
+        return self.dialog
 
     # -- the user answers
 
