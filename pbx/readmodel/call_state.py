@@ -25,7 +25,7 @@ class LegState:
         "jitter_ms", "leg_id", "measured", "mos", "moved_from", "moved_to", "ordinal",
         "packets_in", "packets_lost", "packets_out", "parent_leg_id", "peer_leg_id",
         "provision_ns", "q850", "reason", "redirector", "role", "sip_call_id", "start_ns",
-        "status", "talk_ms", "target_uri", "written_ns",
+        "status", "talk_ms", "target_uri",
     )  # fmt: skip
 
     def __init__(self, leg_id: str, ordinal: int, start_ns: int) -> None:
@@ -37,8 +37,6 @@ class LegState:
         self.moved_from = self.moved_to = ""
         self.held = False
         self.provision_ns = self.answer_ns = self.end_ns = self.talk_ms = 0
-        self.written_ns = 0
-        """Envelope time of ``leg.ended``."""
         self.status = self.q850 = 0
         self.cause = self.ended_by = self.reason = self.codec = ""
         self.packets_in = self.packets_out = self.packets_lost = 0
@@ -174,7 +172,6 @@ def _leg_ended(call: CallState, record: Record, event: c.LegEnded) -> None:
     moment = call.at(event.elapsed_ms)
     leg = call.leg(event.leg_id, moment)
     leg.end_ns = max(moment, leg.start_ns, leg.answer_ns)
-    leg.written_ns = record.time_ns
     leg.status = event.status
     leg.cause = event.cause
     leg.q850 = event.q850
@@ -230,16 +227,14 @@ def _ended(call: CallState, record: Record, event: c.CallEnded) -> None:
         call.talk_ms = _since(call.answer_ns, call.end_ns)
     for leg in call.legs.values():
         if not leg.end_ns:
+            # Nobody wrote its end: it ended with the call.
+            leg.end_ns = max(call.end_ns, leg.start_ns)
+            leg.talk_ms = _since(leg.answer_ns, leg.end_ns) if leg.answer_ns else 0
             leg.status = 200 if leg.answer_ns else event.status
             leg.cause = event.cause
             leg.q850 = event.q850
             leg.ended_by = event.ended_by
             leg.reason = event.reason
-        elif not (event.recovered and event.ended_ns and leg.written_ns > event.ended_ns):
-            continue
-        # Nobody saw this leg end: it was found open in the log. Its end is the call's.
-        leg.end_ns = max(call.end_ns, leg.start_ns)
-        leg.talk_ms = _since(leg.answer_ns, leg.end_ns) if leg.answer_ns else 0
 
 
 def _since(start_ns: int, end_ns: int) -> int:

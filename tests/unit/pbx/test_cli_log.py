@@ -418,6 +418,20 @@ class TestReplay:
         assert told[-1] == "  and 44 more"
         assert path.read_text().startswith(right)
 
+    def test_missing_and_surplus_rows_are_named(
+        self, pbx: Pbx, log: EmbeddedLog, data: Path
+    ) -> None:
+        write(log, "domain/x", DomainCreated(name="x"))
+        pbx("calls")
+        with sqlite3.connect(data / "readmodel.sqlite3") as database:
+            database.execute("UPDATE domains SET name = 'y'")
+        database.close()
+        assert pbx("replay", "domains").splitlines()[1:] == [
+            "2 rows differed and were replaced:",
+            "  domains x: was missing",
+            "  domains y: should not have been",
+        ]
+
     def test_status_and_skip(self, pbx: Pbx, log: EmbeddedLog) -> None:
         write(log, "domain/x", UnknownEvent(type="domain.created.v1", data=b"{}"))
         pbx("calls")

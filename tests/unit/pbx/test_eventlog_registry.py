@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from pbx.domain.accounts import AccountPasswordSet
+from pbx.domain.accounts import AccountPasswordSet, DomainCreated
 from pbx.domain.calls import CallDecided, CallStarted, LegDigit
 from pbx.eventlog import (
     ERASED_TEXT,
@@ -87,6 +87,12 @@ def test_undecodable_text_from_the_wire_is_stored_replaced() -> None:
     assert codec.decode("call/a", name, data) == CallDecided(
         step="r", outcome="o?", reason="?t\u00e9"
     )
+
+
+def test_undecodable_text_is_replaced_in_lists_too() -> None:
+    codec = Codec()
+    name, data = codec.encode("domain/x", DomainCreated(name="x", aliases=("a\udcff", "b")))
+    assert codec.decode("domain/x", name, data) == DomainCreated(name="x", aliases=("a?", "b"))
 
 
 def test_undeclared_structs_are_refused() -> None:

@@ -205,6 +205,27 @@ def test_while_the_log_is_unavailable_decisions_fail_and_facts_wait(
     assert caplog.text.count("takes events again") == 1
 
 
+def test_decisions_that_queue_up_behind_a_failing_commit_fail_with_it(
+    log: FaultyLog, loop: Loop, writer: LogWriter
+) -> None:
+    """Nobody waits for one attempt after the other."""
+    log.fault = LogUnavailable("locked")
+    log.gate.clear()
+    writer.decide("account/a", 0, [fact(1)], Meta(), loop.done)
+    assert log.attempted.wait(PATIENCE_S)
+    for number in range(3):
+        writer.observe("call/a", number + 1, fact(number), Meta())
+        writer.decide("account/a", 0, [fact(1)], Meta(), loop.done)
+    log.attempted.clear()
+    log.gate.set()
+    loop.run_until_verdicts(4)
+    assert {str(verdict) for verdict in loop.verdicts} == {"locked"}
+    assert writer.backlog == 3
+    log.fault = None
+    assert log.wait(2, PATIENCE_S)
+    assert events(log, "call/a") == [fact(number) for number in range(3)]
+
+
 def test_past_the_bound_the_oldest_statistics_go_first(
     log: FaultyLog, loop: Loop, writer: LogWriter
 ) -> None:
@@ -298,6 +319,12 @@ def test_stop_writes_what_is_queued(log: FaultyLog, loop: Loop) -> None:
     assert writer.stop(PATIENCE_S) == 0
     assert not writer.healthy
     assert events(log, "call/a") == [fact(1)]
+
+
+def test_a_writer_that_never_started_reports_its_queue(log: FaultyLog, loop: Loop) -> None:
+    writer = LogWriter(log, notify=loop.notify)
+    writer.observe("call/a", 1, fact(1), Meta())
+    assert writer.stop(0) == 1
 
 
 def test_stop_reports_what_could_not_be_written(log: FaultyLog, loop: Loop) -> None:

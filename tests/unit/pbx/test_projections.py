@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, select
 
+from pbx.calls import recovery
 from pbx.domain import accounts as a
 from pbx.domain import bindings as b
 from pbx.domain import calls as c
@@ -367,16 +368,18 @@ class TestCallRecords:
         )
         assert busy["end_ns"] == START_NS + 200 * MS, "its end was seen"
 
-    def test_ends_of_legs_written_by_the_recovery_are_corrected(self, bench: Bench) -> None:
+    def test_the_recovery_of_call_control_gives_right_records(self, bench: Bench) -> None:
+        """It closes legs and call with events of its own, long after the node died."""
+        stream = f"call/{CALL}"
+        bench.write(stream, *ANSWERED)
         died = START_NS + 30_000 * MS
-        found = START_NS + 500_000 * MS
-        bench.write(f"call/{CALL}", *ANSWERED)
-        bench.write(f"call/{CALL}", ended("b2", 0), time_ns=found)
-        bench.write(f"call/{CALL}", over(0, recovered=True, ended_ns=died), time_ns=found)
-        assert [leg["end_ns"] for leg in bench.rows(cdr_legs)] == [
-            died,
-            START_NS + 200 * MS,
-            died,
+        closing = recovery.closing_events(list(bench.log.read_stream(stream)), died)
+        bench.write(stream, *closing, time_ns=START_NS + 500_000 * MS)
+        assert bench.row(cdrs)["end_ns"] == died
+        assert [(leg["end_ns"], leg["cause"]) for leg in bench.rows(cdr_legs)] == [
+            (died, "error"),
+            (START_NS + 200 * MS, "busy"),
+            (died, "error"),
         ]
 
     def test_an_unanswered_leg_left_open_takes_the_status_of_the_call(self, bench: Bench) -> None:
