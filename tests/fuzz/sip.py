@@ -24,10 +24,11 @@ from sip.parser import (
 )
 from sip.registrar import evaluate
 from sip.validation import check_accept, check_content, check_required, check_scheme
+from tests.data.rfc4475 import MESSAGES
 from tests.fuzz.mutate import Mutator
 
 DATA = Path(__file__).parent
-CORPUS_FOLDERS = (DATA / "corpus" / "sip", DATA.parent / "data" / "rfc4475")
+CORPUS_FOLDER = DATA / "corpus" / "sip"
 
 WORDS = tuple(
     word.encode()
@@ -88,8 +89,9 @@ FLOW = Flow("udp", ("192.0.2.1", 5060), ("198.51.100.7", 5060))
 
 
 def corpus() -> list[bytes]:
-    paths = [path for folder in CORPUS_FOLDERS for path in folder.iterdir()]
-    return [path.read_bytes() for path in sorted(paths) if path.suffix in (".sip", ".dat")]
+    """Ordinary messages from files, and the torture messages; always in the same order."""
+    ordinary = [path.read_bytes() for path in sorted(CORPUS_FOLDER.glob("*.sip"))]
+    return ordinary + [message.data for message in MESSAGES.values()]
 
 
 def check(data: bytes) -> None:
