@@ -17,7 +17,7 @@ def test_baresip_calls(server: ServerProcess, phone_of: PhoneOf, tmp_path: Path)
     with Baresip(
         tmp_path / "baresip", "carol", 700, password="secret-carol", outbound=server.uri()
     ) as carol:
-        carol.wait("REGISTER_OK")
+        carol.registered()
         carol.command("dial", f"sip:bob@{DOMAIN}")
         incoming = bob.ringing()
         bob.answer(incoming)
@@ -39,7 +39,7 @@ def test_baresip_is_called(server: ServerProcess, phone_of: PhoneOf, tmp_path: P
         outbound=server.uri(),
         answers=True,
     ) as carol:
-        carol.wait("REGISTER_OK")
+        carol.registered()
         call = bob.call(f"sip:carol@{DOMAIN}")
         bob.confirmed(call)
         [heard] = listen(bob)
@@ -55,8 +55,10 @@ def test_baresip_is_called(server: ServerProcess, phone_of: PhoneOf, tmp_path: P
 
 def test_linphone_calls(server: ServerProcess, phone_of: PhoneOf, tmp_path: Path) -> None:
     bob = phone_of(server, "bob", 1000)
-    with Linphone(tmp_path / "linphone", "dave", 850) as dave:
-        dave.register(DOMAIN, server.uri(), "secret-dave")
+    with Linphone(
+        tmp_path / "linphone", "dave", 850, password="secret-dave", proxy=server.uri()
+    ) as dave:
+        dave.registered()
         dave.command(f"call sip:bob@{DOMAIN}")
         incoming = bob.ringing()
         bob.answer(incoming)
@@ -70,8 +72,15 @@ def test_linphone_calls(server: ServerProcess, phone_of: PhoneOf, tmp_path: Path
 
 def test_linphone_is_called(server: ServerProcess, phone_of: PhoneOf, tmp_path: Path) -> None:
     bob = phone_of(server, "bob", 1000)
-    with Linphone(tmp_path / "linphone", "dave", 850, answers=True) as dave:
-        dave.register(DOMAIN, server.uri(), "secret-dave")
+    with Linphone(
+        tmp_path / "linphone",
+        "dave",
+        850,
+        password="secret-dave",
+        proxy=server.uri(),
+        answers=True,
+    ) as dave:
+        dave.registered()
         call = bob.call(f"sip:dave@{DOMAIN}")
         bob.confirmed(call)
         [heard] = listen(bob)

@@ -123,7 +123,7 @@ class Baresip:
         self._connection.sendall(b"%d:%s," % (len(message), message))
 
     def wait(self, kind: str) -> dict[str, Any]:
-        """The first event of this type (`REGISTER_OK`, `CALL_ESTABLISHED`, `CALL_CLOSED` …)."""
+        """The first event of this type (`CALL_ESTABLISHED`, `CALL_CLOSED` …)."""
         deadline = time.monotonic() + WAIT_S
         while True:
             for event in self.events:
@@ -147,6 +147,10 @@ class Baresip:
             self._buffer = self._buffer[end + 1 :]
             if message.get("event"):
                 self.events.append(message)
+
+    def registered(self) -> None:
+        """Wait for its registration, which may be over before anybody can hear the event."""
+        await_condition(lambda: " binding]" in tail(self._log), "baresip's registration")
 
     def recording(self) -> Path:
         """What it heard in its last call; complete when the call is over."""

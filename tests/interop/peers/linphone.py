@@ -21,7 +21,7 @@ sip_port={port}
 sip_tcp_port=-1
 contact=sip:{user}@127.0.0.1
 guess_hostname=0
-default_proxy=-1
+default_proxy=0
 register_only_when_network_is_up=0
 auto_net_state_mon=0
 use_ipv6=0
@@ -38,6 +38,20 @@ download_bw=0
 [sound]
 echocancellation=0
 """
+ACCOUNT = """
+[proxy_0]
+reg_proxy=<{proxy}>
+reg_route=<{proxy}>
+reg_identity=sip:{user}@{domain}
+reg_expires=300
+reg_sendregister=1
+publish=0
+
+[auth_info_0]
+username={user}
+passwd={password}
+realm={domain}
+"""
 WAIT_S = 15.0
 MICROPHONE_S = 60
 
@@ -46,17 +60,25 @@ class Linphone:
     """A context manager; `answers` makes it pick up by itself."""
 
     def __init__(
-        self, directory: Path, user: str, frequency_hz: float, *, answers: bool = False
+        self,
+        directory: Path,
+        user: str,
+        frequency_hz: float,
+        *,
+        domain: str = "test.example",
+        password: str = "",
+        proxy: str = "",
+        answers: bool = False,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        self._user = user
         self.port = free_port()
         self.local = f"127.0.0.1:{self.port}"
         # Without this directory it has no database, and without a database it never gets ready.
         (directory / ".local/share/linphone").mkdir(parents=True, exist_ok=True)
-        (directory / "linphonerc").write_text(
-            CONFIG.format(port=self.port, user=user, media=free_media_port())
-        )
+        config = CONFIG.format(port=self.port, user=user, media=free_media_port())
+        if proxy:
+            config += ACCOUNT.format(proxy=proxy, user=user, domain=domain, password=password)
+        (directory / "linphonerc").write_text(config)
         microphone = directory / "microphone.wav"
         write_tone(microphone, frequency_hz, seconds=MICROPHONE_S)
         self._recording = directory / "heard.wav"
@@ -129,6 +151,11 @@ class Linphone:
         await_condition(lambda: is_complete(self._recording), "linphone's recording")
         return self._recording
 
-    def register(self, domain: str, proxy: str, password: str) -> None:
-        self.command(f"register sip:{self._user}@{domain} {proxy} {password}")
-        self.wait("successful")
+    def registered(self) -> None:
+        """Wait for its registration; it tells only when asked."""
+
+        def known() -> bool:
+            self.command("status register")
+            return "registered, identity=" in self.output
+
+        await_condition(known, "linphone's registration")
