@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from pbx.domain.calls import (
     CallAnswered,
+    CallBridged,
     CallEnded,
     CallStarted,
     CallTransferred,
@@ -39,10 +40,8 @@ CORRUPTED = "a datagram was corrupted"
 TRANSFERS = frozenset({"blind", "attended"})
 #: In these the server has to end calls by itself.
 HALF_DEAD = frozenset({"lost-ack", "power-cut", "restart"})
-#: Both sides send and receive all the time: silence would be one-way audio.
-AUDIBLE = frozenset(
-    {"plain", "late-offer", "reliable", "session-timer", "info", "fork", "cancel-race"}
-)
+#: How long media may take to follow signalling.
+STABLE_S = 0.5
 
 #: Independent of the product's table: what a final status means in a call record.
 CAUSES = {486: "busy", 600: "busy", 408: "noanswer", 480: "noanswer", 487: "noanswer"}
@@ -68,6 +67,7 @@ class Story:
         "ended",
         "ended_at",
         "events",
+        "joined",
         "leg_answers",
         "leg_call_ids",
         "legs",
@@ -86,6 +86,8 @@ class Story:
         self.answered_at = 0.0
         self.ended: CallEnded | None = None
         self.ended_at = 0.0
+        self.joined: list[tuple[float, tuple[str, str]]] = []
+        """When which dialogs (by Call-ID) were joined."""
         self.legs: list[str] = []
         self.leg_answers: dict[str, int] = defaultdict(int)
         self.leg_ends: dict[str, int] = defaultdict(int)
@@ -111,8 +113,12 @@ class Story:
         elif kind is LegEnded:
             assert isinstance(event, LegEnded)
             self.leg_ends[event.leg_id] += 1
-        elif kind is CallAnswered:
-            self.answered_at = self.answered_at or moment
+        elif kind is CallAnswered or kind is CallBridged:
+            assert isinstance(event, CallAnswered | CallBridged)
+            if kind is CallAnswered:
+                self.answered_at = self.answered_at or moment
+            get = self.leg_call_ids.get
+            self.joined.append((moment, (get(event.leg_id, ""), get(event.peer_leg_id, ""))))
         elif kind is CallTransferred:
             self.transferred = True
         elif kind is CallEnded:
@@ -249,10 +255,8 @@ def _judge_plan(world: World, plan: Plan, by_call_id: dict[str, list[Story]]) ->
             wrong += _judge_call(world, plan, call, found[0])
         elif not _may_be_unknown(call):
             wrong.append(f"no call in the log, though the INVITE ended {_outcome(call)}")
-    if not plan.excused:
-        wrong += _judge_audio(plan)
-        if plan.check is not None:
-            wrong += plan.check(plan)
+    if not plan.excused and plan.check is not None:
+        wrong += plan.check(plan)
     return wrong
 
 
@@ -294,6 +298,7 @@ def _judge_call(world: World, plan: Plan, call: PhoneCall, story: Story) -> list
     expected_talk = story.ended_at - story.answered_at if story.answered_at else 0.0
     if abs(ended.talk_ms / 1000 - expected_talk) > 2 * ROUNDED_S:
         wrong.append(f"talk time {ended.talk_ms} ms, not {expected_talk * 1000:.0f}")
+    wrong += _judge_audio(plan, story)
     if plan.scenario in TRANSFERS:
         return wrong
     if not story.answered_at:
@@ -365,21 +370,28 @@ def _judge_release(
     return [text]
 
 
-def _judge_audio(plan: Plan) -> list[str]:
-    """Whoever talked to a confirmed peer was heard by it."""
-    if plan.scenario not in AUDIBLE:
-        return []
-    talking = [call for call in plan.calls if call.confirmed_at]
-    if len(talking) != 2:
-        return []
+def _judge_audio(plan: Plan, story: Story) -> list[str]:
+    """Whoever talked was heard by whom it was joined with at that moment."""
+    by_call_id = {call.call_id: call for call in plan.calls}
+    joined = [
+        (moment, by_call_id.get(call_ids[0]), by_call_id.get(call_ids[1]))
+        for moment, call_ids in story.joined
+    ]
     wrong = []
-    for one, other in (talking, talking[::-1]):
-        moments = [
-            moment for moment in one.talked_at if other.confirmed_at < moment < other.ended_at - 0.5
-        ]
-        heard = other.phone.rtp_heard.get((one.phone.name, plan.number), 0.0)
-        if moments and heard < moments[-1]:
-            wrong.append(f"{other.phone.name} did not hear {one.phone.name}: one-way audio")
+    for index, (since, one, other) in enumerate(joined):
+        until = joined[index + 1][0] if index + 1 < len(joined) else float("inf")
+        if one is None or other is None:
+            continue
+        for talker, listener in ((one, other), (other, one)):
+            begin = max(since, listener.confirmed_at, listener.changed_at) + STABLE_S
+            end = min(until, listener.ended_at, talker.ended_at) - 0.5
+            moments = [moment for moment in talker.talked_at if begin < moment < end]
+            heard = listener.phone.rtp_heard.get((talker.phone.name, plan.number), 0.0)
+            if moments and heard < moments[-1]:
+                wrong.append(
+                    f"{listener.phone.name} did not hear {talker.phone.name} at "
+                    f"{moments[-1]:.3f}: one-way audio"
+                )
     return wrong
 
 

@@ -488,6 +488,12 @@ class PhoneCall(MidCall):
         else:
             body = self.describe("sendonly" if self.holding else "sendrecv")
         server.respond(200, headers + "Content-Type: application/sdp\r\n", body)
+        self.phone.scheduler.after(1.0, self._talk_anew)
+
+    def _talk_anew(self) -> None:
+        """People speak again when something has changed, e.g. their peer."""
+        if self.state == "confirmed" and self.phone.powered:
+            self.talk()
 
     def _reinvite_unacknowledged(self) -> None:
         self.reinvite_server = None

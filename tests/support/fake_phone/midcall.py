@@ -30,6 +30,8 @@ from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
 if TYPE_CHECKING:
     from tests.support.fake_phone.phone import FakePhone
 
+#: Media follows a changed description within this time.
+STABLE_S = 0.7
 #: Nobody is silent for longer: a call without audio would be ended by the media time-out.
 TALK_EVERY_S = 20.0
 #: A re-INVITE or UPDATE refused with 491 is tried so many times again.
@@ -54,6 +56,7 @@ class MidCall:
         "cancel_reason",
         "cancel_received_at",
         "cancel_sent_at",
+        "changed_at",
         "confirmed_at",
         "consultation",
         "end_reason",
@@ -186,8 +189,10 @@ class MidCall:
         """The call was still up when the answer to REFER came."""
         self.refer_results: list[int] = []
         self.resume_after_refer = False
+        self.changed_at = 0.0
+        """When a description was last given or taken."""
         self.talked_at: list[float] = []
-        """When audio was sent."""
+        """When audio was sent that the peer must hear: both send and receive, nothing changes."""
         # Script.
         self.steps: tuple[Step, ...] = ()
         self.step_index = 0
@@ -200,6 +205,7 @@ class MidCall:
         if direction != self.local_direction or not self.local_body:
             if not self.session_id:
                 self.session_id = 1000 + self.plan.number
+            self.changed_at = self.phone.clock.now
             self.local_version += 1
             self.local_direction = direction
             host, port = self.phone.rtp_address
@@ -235,6 +241,7 @@ class MidCall:
             self.phone.report(
                 "sdp-direction", f"{described.direction} answers {self.local_direction}", heard
             )
+        self.changed_at = self.phone.clock.now
         self.remote_origin = described.origin
         self.remote_version = described.version
         self.remote_body = body
@@ -392,7 +399,10 @@ class MidCall:
     def talk(self) -> None:
         """Three packets of audio to where the peer's description says."""
         if self.remote_rtp is not None and self.local_direction in ("sendrecv", "sendonly"):
-            self.talked_at.append(self.phone.clock.now)
+            now = self.phone.clock.now
+            if self.local_direction == self.remote_direction == "sendrecv":
+                if not self.offer_pending and now - self.changed_at > STABLE_S:
+                    self.talked_at.append(now)
             for sequence in range(3):
                 self.phone.send_rtp(self.plan.number, sequence, self.remote_rtp)
 
