@@ -10,7 +10,7 @@ import random
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pbx.domain.calls import (
@@ -25,7 +25,8 @@ from pbx.domain.calls import (
     MediaAllocated,
     MediaStats,
 )
-from pbx.eventlog import EmbeddedLog, LogWriter, Meta, open_log
+from pbx.eventlog import Conflict, EmbeddedLog, LogWriter, Meta, Position, open_log
+from pbx.eventlog.record import TIME_NS, Entry
 from pbx.kernel.events import Event
 from pbx.kernel.ids import uuid7
 from pbx.readmodel import make_projector, open_read_model
@@ -84,9 +85,29 @@ def call_names(count: int) -> list[str]:
     return [uuid7(1_700_000_000_000_000_000 + n * 2_000_000, rng) for n in range(count)]
 
 
-def measure_calls(log: EmbeddedLog, *, rate: int | None) -> str:
-    """`CALLS` calls through a :class:`LogWriter`, as fast as it goes or at `rate` calls/s."""
+class TimedLog:
+    """Notes how long each fact waited until it was durable."""
+
+    def __init__(self, log: EmbeddedLog) -> None:
+        self._commit = log.commit
+        self.delays_ms: list[float] = []
+        log.commit = self.commit  # type: ignore[method-assign]
+
+    def commit(self, batch: Sequence[Entry]) -> list[Position | Conflict]:
+        verdicts = self._commit(batch)
+        now = time.time_ns()
+        self.delays_ms += [(now - row[TIME_NS]) / 1e6 for row in batch if isinstance(row, tuple)]
+        return verdicts
+
+
+def measure_calls(log: EmbeddedLog, *, rate: int | None, busy: float = 0.0) -> str:
+    """`CALLS` calls through a :class:`LogWriter`, as fast as it goes or at `rate` calls/s.
+
+    `busy` is the share of the time in which the calling thread keeps the interpreter to itself,
+    as signalling does.
+    """
     completions: list[Callable[[], None]] = []
+    timed = TimedLog(log)
     writer = LogWriter(log, notify=completions.append, bound=CALLS * EVENTS * 2)
     writer.start()
     count = CALLS if rate is None else rate * 4
@@ -98,7 +119,10 @@ def measure_calls(log: EmbeddedLog, *, rate: int | None) -> str:
     for number, (stream, meta) in enumerate(calls):
         if rate is not None:
             while (pause := wall + number / rate - time.perf_counter()) > 0:
-                time.sleep(pause)
+                if pause > (1 - busy) / rate:
+                    sum(range(1000))
+                else:
+                    time.sleep(pause)
         before = time.thread_time()
         for version, event in enumerate(events, start=1):
             writer.observe(stream, version, event, meta)
@@ -112,7 +136,11 @@ def measure_calls(log: EmbeddedLog, *, rate: int | None) -> str:
         f" process {cpu / count * 1e6:.1f} µs a call"
     )
     if rate is not None:
-        return f"observe, {rate} calls/s: {figures}"
+        delays = sorted(timed.delays_ms)
+        return (
+            f"observe, {rate} calls/s, thread {busy:.0%} busy: {figures}, durable after"
+            f" {delays[len(delays) // 2]:.1f} ms (p99 {delays[len(delays) * 99 // 100]:.1f} ms)"
+        )
     return f"observe, flat out: {count * EVENTS / wall:,.0f} events/s, {figures}"
 
 
@@ -145,12 +173,15 @@ def main() -> None:
         print(measure_calls(log, rate=None))
         print(measure_replay(Path(name), log))
         log.close()
-        for rate in (20, 500):
-            (Path(name) / f"{rate}").mkdir()
-            log = open_log(Path(name) / f"{rate}", node="bench")
-            print(measure_calls(log, rate=rate))
-            print(measure_append(log))
+        for rate, busy in ((20, 0.0), (500, 0.0), (500, 0.6)):
+            folder = Path(name) / f"{rate}-{busy}"
+            folder.mkdir()
+            log = open_log(folder, node="bench")
+            print(measure_calls(log, rate=rate, busy=busy))
             log.close()
+        log = open_log(Path(name), node="bench")
+        print(measure_append(log))
+        log.close()
     assert threading.active_count() == 1
 
 
