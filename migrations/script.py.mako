@@ -1,7 +1,7 @@
 """${message}
 
-A migration that changes what a table means also deletes the rows of ``projections`` that fill it:
-the projector then builds it anew from the log.
+A migration that changes what a table means empties it and deletes the row of its projection in
+``projections``: the projector then fills it anew from the log.
 """
 
 from __future__ import annotations

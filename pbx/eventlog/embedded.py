@@ -357,7 +357,11 @@ class EmbeddedLog:
             isolation_level=None,
             check_same_thread=False,
         )
-        database.execute("PRAGMA synchronous = FULL")
+        try:
+            database.execute("PRAGMA synchronous = FULL")
+        except sqlite3.Error:
+            database.close()
+            raise
         return database
 
     def _create(self) -> None:

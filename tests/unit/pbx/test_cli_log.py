@@ -6,7 +6,7 @@ import argparse
 import json
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,10 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def log(data: Path) -> EmbeddedLog:
-    return open_log(data, node="n1")
+def log(data: Path) -> Iterator[EmbeddedLog]:
+    opened = open_log(data, node="n1")
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
