@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -88,15 +88,18 @@ class Running:
 
 
 @contextlib.contextmanager
-def ringlog(*, media: str, settings: str = "") -> Iterator[Running]:
-    """Our server with two accounts, trusting the loopback; `media` is the media.engine."""
+def ringlog(*, media: str, limits: str = "", accounts: int = 0) -> Iterator[Running]:
+    """Our server with alice, bob and `accounts` phones, trusting the loopback.
+
+    `media` is the media.engine; `limits` is more of that section of the settings.
+    """
     data = Path(tempfile.mkdtemp(prefix="ringlog-bench-"))
     config = data / "ringlog.toml"
     config.write_text(
         f'[sip]\nclient_ips = ["127.0.0.0/8"]\nregister_min_s = 60\n'
         f'[media]\nengine = "{media}"\nng = "off"\n'
-        "[limits]\nrequests_per_s = 1000000.0\nrequests_burst = 1000000\n"
-        f'[log]\nlevel = "warning"\n{settings}'
+        f"[limits]\nrequests_per_s = 1000000.0\nrequests_burst = 1000000\n{limits}"
+        '[log]\nlevel = "warning"\n'
     )
     command = [*PBX, "serve", "--data", str(data / "data"), "--config", str(config)]
     process = subprocess.Popen(
@@ -104,21 +107,20 @@ def ringlog(*, media: str, settings: str = "") -> Iterator[Running]:
     )
     port = 0
     assert process.stdout is not None
-    deadline = time.monotonic() + 30
-    while True:
-        readable, _, _ = select.select([process.stdout], [], [], deadline - time.monotonic())
-        line = process.stdout.readline().strip() if readable else ""
-        if not line:
-            process.kill()
-            raise BenchError("the server did not say ready")
+    patience = threading.Timer(30, process.kill)
+    patience.start()
+    for line in process.stdout:
         if line.startswith("listening "):
             port = int(line.rpartition("/")[0].rpartition(":")[2])
-        if line == "ready":
+        if line == "ready\n":
             break
+    else:
+        raise BenchError("the server did not say ready")
+    patience.cancel()
     running = Running("ringlog", process, port)
     try:
         pbx(data, "domain", "create", DOMAIN)
-        for name in ("alice", "bob"):
+        for name in ("alice", "bob", *(f"phone{number}" for number in range(accounts))):
             pbx(data, "account", "create", f"{name}@{DOMAIN}", "--password", PASSWORD)
         yield running
     finally:

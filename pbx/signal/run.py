@@ -18,6 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
+from pbx.addresses import routed_addresses
 from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
 from pbx.calls.media import NgMedia, NoMedia
@@ -261,7 +262,7 @@ class _Signal:
         hosts = {self._settings.server.advertised.lower(), "localhost"}
         for listener in self._settings.sip.listen:
             if listener.host in ("0.0.0.0", "::"):
-                hosts.update(_machine_addresses())
+                hosts.update(("127.0.0.1", "::1", *routed_addresses()))
             else:
                 hosts.add(listener.host)
         hosts.add(socket.gethostname().lower())
@@ -329,19 +330,6 @@ class _Signal:
             if not self.engine.statistics()["dialogs"]:
                 break
             await asyncio.sleep(_STEP_S)
-
-
-def _machine_addresses() -> set[str]:
-    """Addresses this machine is reached at: loopback and what a connection out would use."""
-    hosts = {"127.0.0.1", "::1"}
-    for family, probe in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        try:
-            with socket.socket(family, socket.SOCK_DGRAM) as sock:
-                sock.connect((probe, 9))
-                hosts.add(sock.getsockname()[0])
-        except OSError:
-            continue
-    return hosts
 
 
 def _version() -> str:

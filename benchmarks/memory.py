@@ -1,0 +1,104 @@
+"""Memory of the signalling process per binding and per call that is up, with media proxy.
+
+Resident size before and after, divided by how many were added: SIPp registers many contacts and
+holds many calls.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from benchmarks import harness
+from benchmarks.harness import HERE, Running
+
+BINDINGS = 5000
+EACH = 500
+"""Contacts of one account."""
+CALLS = 500
+
+
+def bindings() -> float:
+    """KB a binding: one contact for each of many accounts is what a server really holds, but the
+    table does not care whose contact it is."""
+    with (
+        harness.ringlog(
+            media="off", accounts=BINDINGS // EACH, limits=f"contacts_per_account = {EACH}\n"
+        ) as server,
+        tempfile.NamedTemporaryFile("w", suffix=".xml") as many,
+    ):
+        one = (HERE / "peers" / "register.xml").read_text()
+        many.write(one.replace("[local_port]>", "[local_port];line=[call_number]>"))
+        many.flush()
+        warm = server.memory_kb("signal")
+        for account in range(BINDINGS // EACH):
+            scenario = ["-sf", many.name, "-s", f"phone{account}"]
+            scenario += ["-au", f"phone{account}", "-ap", harness.PASSWORD]
+            scenario += ["-key", "domain", harness.DOMAIN]
+            harness.sipp(scenario, server.port, rate=200, calls=EACH)
+        return (server.memory_kb("signal") - warm) / BINDINGS
+
+
+def calls() -> dict[str, float]:
+    """KB a call that is up, in the signalling and in the media process."""
+    with harness.sipp_uas() as uas, harness.ringlog(media="local") as server:
+        harness.register(server.port, f"sip:bob@{harness.HOST}:{uas}")
+        harness.sipp(["-sn", "uac", "-s", "bob", "-d", "0"], server.port, rate=50, calls=100)
+        before = {role: server.memory_kb(role) for role in ("signal", "media")}
+        command = [
+            "sipp", "-sn", "uac", "-s", "bob", "-d", "30000", f"{harness.HOST}:{server.port}",
+            "-i", harness.HOST, "-p", str(harness.free_port()), "-nostdin", "-r", "50",
+            "-m", str(CALLS), "-l", str(CALLS),
+        ]  # fmt: skip
+        load = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=tempfile.gettempdir(),
+        )
+        try:
+            _await_calls(server, load)
+            return {
+                role: (server.memory_kb(role) - start) / CALLS for role, start in before.items()
+            }
+        finally:
+            load.kill()
+            load.wait()
+
+
+def _await_calls(server: Running, load: subprocess.Popen[bytes]) -> None:
+    """SIPp has set all of them up after its calls divided by its rate, and a little."""
+    deadline = time.monotonic() + CALLS / 50 + 3
+    while time.monotonic() < deadline:
+        if load.poll() is not None:
+            raise harness.BenchError("SIPp ended before all calls were up")
+        time.sleep(0.5)
+
+
+def run() -> dict[str, Any]:
+    """All figures in KB."""
+    return {"binding": bindings(), "call": calls()}
+
+
+def main() -> None:
+    """Print them."""
+    result = run()
+    if "--json" in sys.argv:
+        print(json.dumps(result))
+        return
+    call = result["call"]
+    total = call["signal"] + call["media"]
+    print("Resident memory, KB")
+    print(f"  a binding            {result['binding']:6.1f}   {1024 / result['binding']:6.0f} a MB")
+    print(
+        f"  a relayed call       {total:6.1f}   {1024 / total:6.0f} a MB   "
+        f"(signalling {call['signal']:.1f}, media {call['media']:.1f})"
+    )
+
+
+if __name__ == "__main__":
+    main()
