@@ -86,17 +86,14 @@ class MediaDescription:
     """One ``m=`` section. ``connection`` and ``direction`` include the session's defaults."""
 
     __slots__ = (
-        "bundle_only",
         "connection",
         "direction",
         "formats",
-        "has_ice",
         "kind",
         "lines",
         "port",
         "port_count",
         "proto",
-        "ptime",
         "rtcp_host",
         "rtcp_mux",
         "rtcp_port",
@@ -118,9 +115,6 @@ class MediaDescription:
         """From ``a=rtcp`` (RFC 3605); 0 = absent."""
         self.rtcp_host = ""
         self.rtcp_mux = False
-        self.bundle_only = False
-        self.has_ice = False
-        self.ptime = 0
 
     @property
     def is_rejected(self) -> bool:
@@ -144,7 +138,13 @@ class MediaDescription:
 
     @property
     def is_secure(self) -> bool:
+        """SRTP, keyed by SDES or DTLS."""
         return "SAVP" in self.proto
+
+    @property
+    def wrapping(self) -> tuple[bool, bool, bool]:
+        """What an answer cannot change; AVP or AVPF it may, telephones mix them up."""
+        return self.is_rtp_family, self.is_secure, "TLS" in self.proto
 
     def codecs(self) -> dict[int, Codec]:
         """Payload types of the ``m=`` line with what they stand for, in order of preference."""
@@ -270,12 +270,6 @@ def _attribute(line: str, description: Description, media: MediaDescription | No
             media.rtcp_host = address.rpartition(" ")[2]
     elif name == "rtcp-mux" or name == "rtcp-mux-only":
         media.rtcp_mux = True
-    elif name == "candidate":
-        media.has_ice = True
-    elif name == "bundle-only":
-        media.bundle_only = True
-    elif name == "ptime" and _is_number(value):
-        media.ptime = int(value)
 
 
 def _connection(line: str) -> Connection:

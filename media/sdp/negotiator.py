@@ -23,6 +23,7 @@ from media.sdp.description import (
     SENDONLY,
     SENDRECV,
     Codec,
+    Connection,
     Description,
     MediaDescription,
     strict_session_lines,
@@ -113,7 +114,7 @@ def check_answer(offered: Description, answer: Description) -> None:
     for theirs, ours in zip(offered.medias, answer.medias, strict=False):
         if theirs.kind != ours.kind and not ours.is_rejected:
             raise SdpError("the answer has its media lines in another order than the offer")
-        if ours.port and theirs.port and theirs.is_secure != ours.is_secure:
+        if ours.port and theirs.port and theirs.wrapping != ours.wrapping:
             raise SdpError("the answer has another transport protocol than the offer")
     for theirs in offered.medias[len(answer.medias) :]:
         answer.medias.append(rejected(theirs))
@@ -187,8 +188,8 @@ def rewrite(description: Description, how: Rewrite) -> str:
     return "\r\n".join(lines)
 
 
-def _keeps_zero(connection: object, how: Rewrite) -> bool:
-    return not how.zero_address and getattr(connection, "is_zero", False)
+def _keeps_zero(connection: Connection | None, how: Rewrite) -> bool:
+    return connection is not None and connection.is_zero and not how.zero_address
 
 
 def _section(

@@ -156,7 +156,7 @@ class Party:
 class Side:
     """What faces one party (or the branches of a fork, one after the other)."""
 
-    __slots__ = ("current", "direction", "faces", "index", "origin")
+    __slots__ = ("current", "faces", "index", "interface", "origin")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -164,8 +164,8 @@ class Side:
         self.current: Party | None = None
         self.origin: OriginLine | None = None
         """Of the descriptions that this side is shown."""
-        self.direction = ""
-        """Name of the interface; empty = the first."""
+        self.interface = ""
+        """Name of the one that faces this party; empty = the first."""
 
     def take_over(self, party: Party, relay: Relay) -> None:
         """``party`` has the media of this side from now on."""

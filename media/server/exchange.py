@@ -108,7 +108,7 @@ class Exchange:
         """``direction`` names the offerer's interface and the other one."""
         for chosen, name in zip((side, other), options.direction, strict=False):
             if name in self._interfaces:
-                chosen.direction = name
+                chosen.interface = name
             elif name not in _ANY_INTERFACE:
                 raise NgRequestError(f"no interface is named {name}")
 
@@ -166,7 +166,7 @@ class Exchange:
             face.release(self._relay, now)
 
     def _interface(self, side: Side) -> Interface:
-        return self._interfaces.get(side.direction, self._default)
+        return self._interfaces.get(side.interface, self._default)
 
     # -- answer -----------------------------------------------------------------------------
 

@@ -222,6 +222,12 @@ def test_left_out_media_are_rejected_in_our_answer() -> None:
         (OFFER, OFFER + "m=video 5004 RTP/AVP 96\r\n", "more media"),
         (OFFER, HEAD + "m=video 5004 RTP/AVP 96\r\n", "order"),
         (OFFER, HEAD + "m=audio 5004 RTP/SAVP 8\r\n", "protocol"),
+        (OFFER, HEAD + "m=audio 5004 udptl 8\r\n", "protocol"),
+        (
+            OFFER.replace("RTP/AVP", "RTP/SAVP"),
+            HEAD + "m=audio 5004 UDP/TLS/RTP/SAVP 8\r\n",
+            "protocol",
+        ),
     ],
 )
 def test_answers_that_do_not_fit_are_refused(offer: str, answer: str, reason: str) -> None:
