@@ -213,8 +213,9 @@ class Transfer:
         )
 
     def _notify(self, status: int, reason: str, final: bool, now: float) -> None:
-        if self.transferor.alive:
-            self.transferor.usage.notify_refer(status, reason, final, now=now)
+        # Also after the transferor hung up: its subscription outlives the call (RFC 5057 §5.2),
+        # and only the final NOTIFY ends it.
+        self.transferor.usage.notify_refer(status, reason, final, now=now)
 
     def _close(self) -> None:
         self._over = True
