@@ -83,6 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
                 names=tuple(chosen.scenario),
                 faults=not chosen.no_faults,
                 media=not chosen.no_media,
+                plant=chosen.plant or "",
             )
             world, breaches, rate = run_seed(options)
             counters = world.network.counters

@@ -7,13 +7,21 @@ import pytest
 from tests.simulation.__main__ import main
 from tests.simulation.planted import PLANTS
 
+#: A rare race may need another seed.
+SEEDS = 3
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(PLANTS))
 def test_planted_bug_is_found(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit status 1, the broken invariant and the command to repeat it."""
-    arguments = ["--seed", "1", "--calls", "300"]
-    assert main([*arguments, "--plant", name]) == 1
+    for seed in range(1, SEEDS + 1):
+        arguments = ["--seed", str(seed), "--calls", "400"]
+        if main([*arguments, "--plant", name]) == 1:
+            break
+    else:
+        raise AssertionError(f"{name} was not found by {SEEDS} seeds")
     printed = capsys.readouterr().out
     assert "broken invariants" in printed
-    assert "repeat with: python -m tests.simulation --seed 1 --calls 300" in printed
+    assert f"repeat with: python -m tests.simulation --seed {seed} --calls 400" in printed
+    assert f"--plant {name}" in printed

@@ -65,6 +65,8 @@ class Options:
     """Accounts with one phone."""
     triples: int = 24
     """Accounts with three phones."""
+    plant: str = ""
+    """A bug of :mod:`.planted` that is in the product; only for the command."""
     trace: int = 0
     """Number of the plan whose messages are kept for its ladder; 0: none."""
 
@@ -80,6 +82,8 @@ class Options:
             parts.append("--no-faults")
         if not self.media:
             parts.append("--no-media")
+        if self.plant:
+            parts.append(f"--plant {self.plant}")
         return " ".join(parts)
 
 

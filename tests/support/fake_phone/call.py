@@ -423,7 +423,10 @@ class PhoneCall(MidCall):
             if method == "BYE":
                 self.bye_received_at = self.phone.clock.now
                 self.suspect = ""
-            server.respond(481)
+            if method == "NOTIFY" and self.refer_sent_at:
+                self.receive_notify(heard, server)  # that usage outlives ours (RFC 5057 §5.2)
+            else:
+                server.respond(481)
             return
         if heard.cseq <= self.remote_cseq:
             if heard.cseq == self.remote_cseq or self.phone.surroundings.in_order:
