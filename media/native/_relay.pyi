@@ -3,9 +3,8 @@
 from media.native.relay import Address
 
 class Relay:
-    def __new__(
-        cls, workers: int, coalesce_us: int, local_hosts: tuple[str, ...], /
-    ) -> Relay: ...  # 0 workers: no threads and no sockets, datagrams come by inject()
+    # 0 workers: no threads and no sockets, datagrams come by inject().
+    def __new__(cls, workers: int, local_hosts: tuple[str, ...], /) -> Relay: ...
     def open(self, fd: int, local: Address, /) -> int: ...  # takes over the socket
     def address(self, handle: int, /) -> Address: ...
     def is_own_port(self, address: Address, /) -> bool: ...

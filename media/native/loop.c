@@ -15,21 +15,14 @@
 #include <unistd.h>
 
 enum {
-    BATCH_PACKETS = 16, /* of one socket at a time: bounds what a flood takes from the others */
+    BURST_PACKETS = 16, /* of one socket in a row: bounds what a flood takes from the others */
     BATCH_EVENTS = 256, /* sockets served between two waits: bounds how long frees are held up */
 };
 
-/* Working memory of a worker, reused for every wake. */
+/* Working memory of a worker, reused for every datagram. */
 struct batch {
-    struct mmsghdr in[BATCH_PACKETS];
-    struct iovec in_part[BATCH_PACKETS];
-    struct sockaddr_in6 source[BATCH_PACKETS]; /* holds a sockaddr_in, too */
-    struct mmsghdr out[BATCH_PACKETS];
-    struct iovec out_part[BATCH_PACKETS];
-    struct sockaddr_in6 target[BATCH_PACKETS];
-    struct forward forward[BATCH_PACKETS];
     struct epoll_event ready[BATCH_EVENTS];
-    uint8_t data[BATCH_PACKETS][DATAGRAM_BYTES];
+    uint8_t data[DATAGRAM_BYTES];
 };
 
 double relay_now(void)
@@ -68,68 +61,45 @@ static socklen_t to_socket(const struct address *address, struct sockaddr_in6 *o
     return sizeof *out;
 }
 
-/* Send datagrams that leave from one socket; what the kernel refuses is counted and left. */
-static void flush(struct batch *batch, struct stream *from, unsigned count)
-{
-    unsigned done = 0;
-    while (done < count) {
-        int fd = batch->forward[done].sink->fd;
-        int sent;
-        if (count - done == 1)
-            sent = sendmsg(fd, &batch->out[done].msg_hdr, MSG_DONTWAIT) < 0 ? -1 : 1;
-        else
-            sent = sendmmsg(fd, &batch->out[done], count - done, MSG_DONTWAIT);
-        if (sent < 0 && errno == EINTR)
-            continue;
-        for (int i = 0; i < sent; i++, done++)
-            packet_sent(&batch->forward[done], batch->out_part[done].iov_len);
-        if (sent <= 0) {
-            packet_refused(from);
-            done++;
-        }
-    }
-}
-
-/* Relay what a socket holds, up to a batch; returns how many datagrams there were. */
-static unsigned serve(struct worker *worker, struct stream *stream, double now)
+/* Relay one datagram of a socket; false: there was none.
+ *
+ * recvfrom and sendto on purpose: telephones send one packet each 20 ms, so a socket holds one at
+ * a time and its sink sends one at a time. recvmmsg and sendmmsg cost 1 us more for that one.
+ */
+static bool serve(struct worker *worker, struct stream *stream, double now)
 {
     struct batch *batch = worker->batch;
-    int received;
-    unsigned waiting = 0;
-    do
-        received = recvmmsg(stream->fd, batch->in, BATCH_PACKETS, MSG_DONTWAIT | MSG_TRUNC, NULL);
-    while (received < 0 && errno == EINTR);
-    for (int i = 0; i < received; i++) {
-        struct address source;
-        size_t size = batch->in[i].msg_len;
-        from_socket(&batch->source[i], &source);
-        batch->in[i].msg_hdr.msg_namelen = sizeof batch->source[i];
-        struct forward *forward = &batch->forward[waiting];
-        if (!packet_receive(&worker->relay->table, &worker->ring, stream, batch->data[i], size,
-                            &source, now, forward))
-            continue;
-        if (waiting > 0 && forward->sink != batch->forward[0].sink) {
-            struct forward kept = *forward;
-            flush(batch, stream, waiting);
-            waiting = 0;
-            batch->forward[0] = kept;
-            forward = &batch->forward[0];
-        }
-        batch->out_part[waiting] = (struct iovec){.iov_base = batch->data[i], .iov_len = size};
-        batch->out[waiting].msg_hdr.msg_namelen
-            = to_socket(&forward->destination, &batch->target[waiting]);
-        waiting++;
-    }
-    flush(batch, stream, waiting);
-    return received > 0 ? (unsigned)received : 0;
+    struct sockaddr_in6 name; /* holds a sockaddr_in, too */
+    socklen_t length = sizeof name;
+    struct address source;
+    struct forward forward;
+    ssize_t size = recvfrom(stream->fd, batch->data, DATAGRAM_BYTES, MSG_DONTWAIT | MSG_TRUNC,
+                            (struct sockaddr *)&name, &length);
+    if (size < 0)
+        return false;
+    from_socket(&name, &source);
+    if (!packet_receive(&worker->relay->table, &worker->ring, stream, batch->data, (size_t)size,
+                        &source, now, &forward))
+        return true;
+    length = to_socket(&forward.destination, &name);
+    if (sendto(forward.sink->fd, batch->data, (size_t)size, MSG_DONTWAIT,
+               (struct sockaddr *)&name, length)
+        >= 0)
+        packet_sent(&forward, (size_t)size);
+    else
+        packet_refused(stream);
+    return true;
 }
 
-/* Rest so that more packets come together. Delay is bounded by the rest; a lone call, whose
- * packets are far apart, is served at once. */
-static void rest(unsigned microseconds)
+/* Serve a socket that is readable. One that was readable in the wake before, too, is not paced
+ * like a telephone: it is emptied, up to a burst, to save a wait for each of its packets. */
+static void serve_ready(struct worker *worker, struct stream *stream, uint64_t wake, double now)
 {
-    struct timespec time = {.tv_nsec = (long)microseconds * 1000};
-    nanosleep(&time, NULL);
+    bool again = stream->last_wake + 1 == wake;
+    stream->last_wake = wake;
+    for (int left = again ? BURST_PACKETS : 1; left > 0; left--)
+        if (!serve(worker, stream, now))
+            break;
 }
 
 static void *run(void *argument)
@@ -137,19 +107,18 @@ static void *run(void *argument)
     struct worker *worker = argument;
     struct relay *relay = worker->relay;
     struct batch *batch = worker->batch;
-    double rested_at = 0.0;
+    uint64_t wake = 1;
     prctl(PR_SET_NAME, "relay");
-    while (!atomic_load(&relay->stopping)) {
+    for (; !atomic_load(&relay->stopping); wake++) {
         int ready = epoll_wait(worker->epoll_fd, batch->ready, BATCH_EVENTS, -1);
         unsigned events = atomic_load_explicit(&worker->ring.tail, memory_order_relaxed);
-        unsigned packets = 0;
         double now = relay_now();
         atomic_store(&worker->active, atomic_load(&relay->clock));
         for (int i = 0; i < ready; i++) {
             /* By handle: a stream may have been freed before this worker was seen as active. */
             struct stream *stream = packet_lookup(&relay->table, batch->ready[i].data.u64);
             if (stream != NULL)
-                packets += serve(worker, stream, now);
+                serve_ready(worker, stream, wake, now);
         }
         atomic_store(&worker->active, 0);
         if (events != atomic_load_explicit(&worker->ring.tail, memory_order_relaxed)) {
@@ -157,26 +126,8 @@ static void *run(void *argument)
             if (write(relay->event_fd, &one, sizeof one) < 0)
                 continue; /* its counter is full: it is readable anyway */
         }
-        if (relay->coalesce_us != 0 && ready < BATCH_EVENTS
-            && (packets > 1 || now - rested_at < 2e-6 * relay->coalesce_us)) {
-            rest(relay->coalesce_us);
-            rested_at = relay_now();
-        }
     }
     return NULL;
-}
-
-static void batch_prepare(struct batch *batch)
-{
-    for (unsigned i = 0; i < BATCH_PACKETS; i++) {
-        batch->in_part[i] = (struct iovec){batch->data[i], DATAGRAM_BYTES};
-        batch->in[i].msg_hdr = (struct msghdr){.msg_name = &batch->source[i],
-                                               .msg_namelen = sizeof batch->source[i],
-                                               .msg_iov = &batch->in_part[i],
-                                               .msg_iovlen = 1};
-        batch->out[i].msg_hdr = (struct msghdr){
-            .msg_name = &batch->target[i], .msg_iov = &batch->out_part[i], .msg_iovlen = 1};
-    }
 }
 
 /* -- control side ------------------------------------------------------------------------- */
@@ -190,14 +141,12 @@ static bool worker_start(struct relay *relay, struct worker *worker)
     if (worker->batch == NULL || worker->epoll_fd < 0
         || epoll_ctl(worker->epoll_fd, EPOLL_CTL_ADD, relay->stop_fd, &event) < 0)
         return false;
-    batch_prepare(worker->batch);
     errno = pthread_create(&worker->thread, NULL, run, worker);
     worker->started = errno == 0;
     return worker->started;
 }
 
-struct relay *relay_new(unsigned workers, unsigned coalesce_us, struct address *local_hosts,
-                        size_t local_host_count)
+struct relay *relay_new(unsigned workers, struct address *local_hosts, size_t local_host_count)
 {
     /* The ring of the first worker serves packet_receive when there are no threads. */
     unsigned rings = workers == 0 ? 1 : workers;
@@ -215,7 +164,6 @@ struct relay *relay_new(unsigned workers, unsigned coalesce_us, struct address *
         array[i].epoll_fd = -1;
     relay->workers = array;
     relay->worker_count = workers;
-    relay->coalesce_us = coalesce_us;
     relay->table.local_hosts = local_hosts;
     relay->table.local_host_count = local_host_count;
     atomic_init(&relay->clock, 1);

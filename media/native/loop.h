@@ -32,7 +32,6 @@ struct worker {
 struct relay {
     struct table table;
     unsigned worker_count; /* 0: no threads and no sockets, datagrams come by packet_receive */
-    unsigned coalesce_us;
     int event_fd; /* readable when events wait */
     int stop_fd;  /* readable when the workers have to end */
     atomic_bool stopping;
@@ -46,8 +45,7 @@ struct relay {
 };
 
 /* NULL with errno set. The array of hosts becomes the relay's. */
-struct relay *relay_new(unsigned workers, unsigned coalesce_us, struct address *local_hosts,
-                        size_t local_host_count);
+struct relay *relay_new(unsigned workers, struct address *local_hosts, size_t local_host_count);
 
 /* Take over a bound, non-blocking socket; 0 with errno set. On failure it stays the caller's. */
 uint64_t relay_open(struct relay *relay, int fd, const struct address *local);

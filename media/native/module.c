@@ -85,13 +85,12 @@ static struct stream *find(RelayObject *self, unsigned long long handle)
 
 static PyObject *relay_object_new(PyTypeObject *type, PyObject *args, PyObject *Py_UNUSED(kwargs))
 {
-    unsigned workers, coalesce_us;
+    unsigned workers;
     PyObject *hosts;
-    if (!PyArg_ParseTuple(args, "IIO!", &workers, &coalesce_us, &PyTuple_Type, &hosts))
+    if (!PyArg_ParseTuple(args, "IO!", &workers, &PyTuple_Type, &hosts))
         return NULL;
-    if (workers > MAX_WORKERS || coalesce_us > 1000) {
-        PyErr_Format(PyExc_ValueError, "at most %d workers and 1000 us of coalescing",
-                     (int)MAX_WORKERS);
+    if (workers > MAX_WORKERS) {
+        PyErr_Format(PyExc_ValueError, "a relay has at most %d workers", (int)MAX_WORKERS);
         return NULL;
     }
     Py_ssize_t count = PyTuple_GET_SIZE(hosts);
@@ -110,7 +109,7 @@ static PyObject *relay_object_new(PyTypeObject *type, PyObject *args, PyObject *
         free(local_hosts);
         return NULL;
     }
-    self->relay = relay_new(workers, coalesce_us, local_hosts, (size_t)count);
+    self->relay = relay_new(workers, local_hosts, (size_t)count);
     if (self->relay == NULL) {
         Py_DECREF(self);
         return PyErr_SetFromErrno(PyExc_OSError);

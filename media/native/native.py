@@ -41,9 +41,7 @@ class NativeRelay:
         if self._options.workers < 1:
             raise ValueError("a relay has at least one worker")
         sockets.raise_file_limit()
-        self._core = Core(
-            self._options.workers, self._options.coalesce_us, tuple(sockets.local_hosts())
-        )
+        self._core = Core(self._options.workers, tuple(sockets.local_hosts()))
 
     def open(self, host: str, port: int) -> int:
         try:

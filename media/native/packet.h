@@ -108,6 +108,7 @@ struct stream {
     _Alignas(64) uint64_t epoch; /* of the configuration that the latch follows */
     bool learning, rebinding;    /* with nat: else LOCKED */
     uint32_t candidates;
+    uint64_t last_wake; /* loop.c: when its socket was readable last */
     struct address locked; /* with nat, when not learning */
     uint32_t last_ssrc, last_timestamp;
     int32_t last_sequence_number;

@@ -142,9 +142,6 @@ class RelayOptions:
     dscp: int = 46  # RFC 3246 expedited forwarding; 0 = best effort
     receive_buffer_bytes: int = 262_144  # of each socket; the kernel may grant less
     send_buffer_bytes: int = 262_144
-    coalesce_us: int = 500
-    """Under load a worker rests this long before it looks for packets again, so that one wake
-    serves many. It is the most that the relay adds to the delay; 0 = never rest."""
 
 
 class Relay(Protocol):

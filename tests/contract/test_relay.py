@@ -45,7 +45,7 @@ RELAYS = ["native", "native-threads", "twin"] if native_is_built() else ["twin"]
 @pytest.fixture(params=RELAYS)
 def relay(request: pytest.FixtureRequest) -> Iterator[Relay]:
     implementation, _, threads = request.param.partition("-")
-    options = RelayOptions(workers=2 if threads else 1, coalesce_us=500 if threads else 0)
+    options = RelayOptions(workers=2 if threads else 1)
     made = open_relay(options, implementation)
     yield made
     made.shutdown()

@@ -120,7 +120,7 @@ static size_t random_packet(uint8_t *data, uint32_t *sequence)
 
 static void judge(unsigned long packets)
 {
-    struct relay *relay = relay_new(0, 0, NULL, 0);
+    struct relay *relay = relay_new(0, NULL, 0);
     CHECK(relay != NULL);
     uint64_t handles[STREAMS];
     uint32_t sequences[STREAMS] = {0};
@@ -194,7 +194,7 @@ static int bound(uint16_t port, struct address *out)
 
 static void threads(unsigned long rounds)
 {
-    struct relay *relay = relay_new(WORKERS, 50, NULL, 0);
+    struct relay *relay = relay_new(WORKERS, NULL, 0);
     CHECK(relay != NULL);
     uint64_t handles[STREAMS];
     struct address locals[STREAMS], peers[PEERS];

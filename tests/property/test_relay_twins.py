@@ -46,7 +46,7 @@ class Twins:
     def __init__(self) -> None:
         hosts = ("127.0.0.1", "10.0.0.1")
         self.python = RelayCore(frozenset(hosts))
-        self.native = Core(0, 0, hosts)
+        self.native = Core(0, hosts)
         self.python_handles = [self.python.open(local) for local in STREAMS]
         self.native_handles = [self.native.open(-1, local) for local in STREAMS]
         self.now = 1000.0
