@@ -36,6 +36,8 @@ class DataDirectory:
         self.lock = self.run / "lock"
         self.media_socket = self.run / "media.sock"
         """Where the media service takes the NG protocol from the signal role."""
+        self.applied = self.run / "applied"
+        """Position up to which the running server has taken commands up."""
 
     def prepare(self) -> None:
         """Make the directory and its folders; nobody but the owner may read a new one."""

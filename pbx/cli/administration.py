@@ -7,8 +7,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Final
 
+from pbx.applied import wait_applied
 from pbx.commands import Administration, Inventory, inventory
 from pbx.datadir import DataDirectory
+from pbx.domain.accounts import CONFIG
 from pbx.eventlog import open_keys, open_log
 
 _LETTERS: Final = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -17,14 +19,20 @@ _LENGTH: Final = 16
 """57^16 is 93 bits: out of reach for guessing even against a stolen MD5 secret."""
 _PATIENCE_S: Final = 5.0
 """How long a command waits for other writers; a server commits within milliseconds."""
+_APPLY_S: Final = 1.0
+"""How long a command waits for a running server to take it up; usually some 50 ms."""
 
 
 @contextlib.contextmanager
 def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
-    """The commands over the log in `data`."""
+    """The commands over the log in `data`; a running server has applied them at the end."""
     log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
     try:
+        before = log.head()
         yield Administration(log, actor=actor, erase=open_keys(data.path).erase)
+        last = max((record.position for record in log.read(before, category=CONFIG)), default=0)
+        if last:
+            wait_applied(data.applied, last, _APPLY_S)
     finally:
         log.close()
 

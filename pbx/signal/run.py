@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from pbx.addresses import routed_addresses
+from pbx.applied import AppliedMark
 from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
 from pbx.calls.media import NgMedia, NoMedia
@@ -310,9 +311,12 @@ class _Signal:
 
     async def _follow(self, event_log: EmbeddedLog, position: int) -> None:
         """Accounts and domains that commands change while we run."""
-        async for record in follow(event_log, position, category="pbx.config"):
-            self.node.apply(record)
-            self._acted()
+        with AppliedMark(self._context.data.applied) as mark:
+            mark.set(position)
+            async for record in follow(event_log, position, category="pbx.config"):
+                self.node.apply(record)
+                mark.set(record.position)
+                self._acted()
 
     async def _stop(self) -> None:
         """End every call; bounded by the supervisor's patience."""
