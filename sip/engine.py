@@ -30,7 +30,7 @@ from sip.core import (
     Transmit,
     lines_of,
 )
-from sip.dialog.dialog import Dialog
+from sip.dialog.dialog import NO_OWNER, Dialog
 from sip.dialog.invite import InviteUsage
 from sip.dialog.subscribe import NotifierUsage, SubscriberUsage, subscribe_lines
 from sip.errors import LocalProtocolError, MalformedHeader, ParseError
@@ -42,7 +42,7 @@ from sip.message import Request, Response
 from sip.parser import KeepAlive, StreamFramer, is_keep_alive, parse_message
 from sip.request import Authorizer, ClientRequest
 from sip.transaction.client import ClientTransaction
-from sip.transaction.match import client_key, echoed_via, response_branch, tag_of
+from sip.transaction.match import client_of
 from sip.transaction.server import ServerTransaction
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ class SipEngine:
         """Only a response to a request of ours is looked at (RFC 3261 §18.1.2)."""
         core = self._core
         try:
-            transaction = self._transaction_of(response)
+            transaction = client_of(response, core.clients)
         except MalformedHeader:
             transaction = None
         if transaction is None:
@@ -247,24 +247,6 @@ class SipEngine:
             return
         transaction.request.flow = flow
         transaction.receive(response, now)
-
-    def _transaction_of(self, response: Response) -> ClientTransaction | None:
-        """The transaction whose branch, CSeq, Via and Call-ID a response repeats."""
-        clients = self._core.clients
-        branch = response_branch(response)
-        transaction = clients.get(branch)
-        cseq = response.first("CSeq")
-        if transaction is None or transaction.cseq != cseq:
-            number, method = response.cseq
-            transaction = clients.get(client_key(branch, method))
-            if transaction is None or transaction.cseq != f"{number} {method}":
-                return None
-        if not echoed_via(response, transaction.via):
-            return None
-        if response.first("Call-ID") != transaction.request.call_id_line[9:-2]:
-            return None
-        tag_of(response.first("To") or "")  # asked for so that it raises here, not in a usage
-        return transaction
 
     # -- the transaction user
 
@@ -511,21 +493,6 @@ class SipEngine:
             dialog = dialogs.get((call_id, remote_tag, local_tag))
         owner = dialog.owner if dialog is not None else None
         return owner if isinstance(owner, InviteUsage) else None
-
-
-class _NoOwner:
-    """Stands in for the moment between a dialog and its usage."""
-
-    def on_request(
-        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
-    ) -> None:
-        raise LocalProtocolError("the dialog has no usage")
-
-    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
-        raise LocalProtocolError("the dialog has no usage")
-
-
-NO_OWNER = _NoOwner()
 
 
 def preloaded(route: Sequence[str]) -> tuple[str, str]:

@@ -11,10 +11,10 @@ it is a stream (RFC 5626 §4.3), or when the Contact names a host that cannot be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.core import Core
-from sip.errors import MalformedHeader
+from sip.errors import LocalProtocolError, MalformedHeader
 from sip.flow import Flow, Target
 from sip.grammar import split_list
 from sip.headers import parse_name_addr
@@ -34,6 +34,24 @@ class DialogOwner(Protocol):
         self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
     ) -> None: ...
     def on_ack(self, dialog: Dialog, request: Request, now: float) -> None: ...
+
+
+class NoOwner:
+    """Stands where a dialog has no usage: before it has one, and after the usage was released.
+
+    A dialog is out of the table then, so nothing ever arrives here.
+    """
+
+    def on_request(
+        self, dialog: Dialog, transaction: ServerTransaction, request: Request, now: float
+    ) -> None:
+        raise LocalProtocolError("the dialog has no usage")
+
+    def on_ack(self, dialog: Dialog, request: Request, now: float) -> None:
+        raise LocalProtocolError("the dialog has no usage")
+
+
+NO_OWNER: Final = NoOwner()
 
 
 def private_host(host: str) -> bool:
@@ -156,7 +174,8 @@ class Dialog:
             remote_tag=tag_of(request.first("From") or ""),
             local=f"{to};tag={local_tag}",
             remote=request.first("From") or "",
-            remote_target=_target_text(request),
+            # RFC 2543 peers need not send a Contact.
+            remote_target=_target_text(request) or uri_of(request.first("From") or ""),
             route_set=_record_routes(request),
             local_cseq=0,
             remote_cseq=request.cseq.number,
@@ -219,10 +238,11 @@ class Dialog:
         self.registered = True
 
     def unregister(self) -> None:
-        """From now on requests for it are answered 481."""
+        """From now on requests for it are answered 481; the usage is let go of."""
         if self.registered:
             self.registered = False
             self.core.dialogs.pop(self.key, None)
+            self.owner = NO_OWNER
 
     @property
     def local_uri(self) -> str:

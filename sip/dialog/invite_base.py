@@ -95,7 +95,7 @@ class Retransmitter:
         """The 2xx carries our offer, so the ACK must bring the answer."""
         self._interval_s = usage.core.values.t1_s
         self._deadline = now + usage.core.values.timeout_s
-        self._timer: Timer | None = usage.core.timers.arm(now + self._interval_s, self._fired)
+        self._timer: Timer | None = usage.core.timers.arm_after(now, self._interval_s, self._fired)
 
     def stop(self) -> None:
         self.usage.core.timers.cancel(self._timer)
@@ -122,6 +122,7 @@ class InviteBase:
         "_closing",
         "_contact_lines",
         "_dialogs",
+        "_epitaph",
         "_invite_lines",
         "_offer_body",
         "_offer_client",
@@ -213,6 +214,7 @@ class InviteBase:
         self._closing = 0
         """Reasons to keep the dialog after the end: BYEs on their way, or put off."""
         self._released = False
+        self._epitaph: tuple[str, str, int, Flow | None] = ("", "", 0, None)
         self._record_route_lines = ""
         self._contact_lines = ""
         self._invite_lines = ""
@@ -232,14 +234,14 @@ class InviteBase:
         """The URI in our From or To."""
         if self.dialog is not None:
             return self.dialog.local_uri
-        return uri_of(self.client.from_line[6:-2]) if self.client else ""
+        return uri_of(self.client.from_line[6:-2]) if self.client else self._epitaph[0]
 
     @property
     def remote_uri(self) -> str:
         """The URI in the peer's From or To."""
         if self.dialog is not None:
             return self.dialog.remote_uri
-        return uri_of(self.client.to_line[4:-2]) if self.client else ""
+        return uri_of(self.client.to_line[4:-2]) if self.client else self._epitaph[1]
 
     @property
     def last_cseq(self) -> int:
@@ -248,14 +250,14 @@ class InviteBase:
             return self.dialog.local_cseq
         if self.client is not None:
             return self.client.cseq
-        return self.invite_request.cseq.number if self.invite_request is not None else 0
+        return self.invite_request.cseq.number if self.invite_request else self._epitaph[2]
 
     @property
     def flow(self) -> Flow | None:
         """The last flow a message of the peer came over."""
         if self.dialog is not None:
             return self.dialog.flow
-        return self.client.flow if self.client is not None else None
+        return self.client.flow if self.client is not None else self._epitaph[3]
 
     @flow.setter
     def flow(self, flow: Flow) -> None:
@@ -377,6 +379,13 @@ class InviteBase:
         self.core.usages -= 1
         if self.dialog is not None:
             self.dialog.unregister()
+        if self.dialog is None:
+            # The user may still ask; afterwards only the dialog would know.
+            self._epitaph = (self.local_uri, self.remote_uri, self.last_cseq, self.flow)
+        # Whatever points back at us is let go of: no work for the cycle collector.
+        self.client = self.transaction = self._sender = self._options = None
+        self._surplus.clear()
+        self.session.release()
 
     def _send_bye(self, lines: str, now: float) -> None:
         """The dialog stays until the BYE is answered: the peer's may cross it."""

@@ -262,7 +262,7 @@ class Negotiation(InviteBase):
                 transaction.respond(100, now=now)
 
         if delay_s > 0:
-            self._trying_timer = core.timers.arm(now + delay_s, trying)
+            self._trying_timer = core.timers.arm_after(now, delay_s, trying)
         else:
             trying(now)
 

@@ -31,6 +31,17 @@ class SessionOwner(Protocol):
     def probe_peer(self, now: float) -> None: ...
 
 
+class NoSession:
+    """Stands for the usage once it was released; no timer is armed then."""
+
+    def refresh_session(self, now: float) -> None: ...
+    def session_expired(self, now: float) -> None: ...
+    def probe_peer(self, now: float) -> None: ...
+
+
+NO_SESSION: Final = NoSession()
+
+
 class SessionTimer:
     """`interval_s` is 0 while no session timer runs."""
 
@@ -154,6 +165,11 @@ class SessionTimer:
     def stop(self) -> None:
         self.core.timers.cancel(self._timer)
         self._timer = None
+
+    def release(self) -> None:
+        """The usage is over and wants to be freed."""
+        self.stop()
+        self.owner = NO_SESSION
 
     def refresh_failed(self, now: float) -> None:
         """The refresh was refused: the session ends when its interval does (§10)."""

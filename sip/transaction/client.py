@@ -114,38 +114,45 @@ class ClientTransaction:
                 core.watch(self.to, self)
             else:
                 core.await_stream(self.to, self)
-        self._expires_at = expires_at = now + core.values.timeout_s
+        self._expires_at = now + core.values.timeout_s
         core.send(self.to, self._data, self)
-        first = expires_at if self.reliable else now + self._interval_s
-        self._timer = core.timers.arm(first, self._timer_fired)
+        first_s = core.values.timeout_s if self.reliable else core.values.t1_s
+        self._timer = core.timers.arm_after(now, first_s, self._timer_fired)
 
     def receive(self, response: Response, now: float) -> None:
         """A response whose Via and CSeq method match."""
         self._response = response
         status = response.status
         if status < 200:
-            self._step(_PROVISIONAL, now)
+            self._happen(_PROVISIONAL, now)
         elif status < 300:
-            self._step(_SUCCESS, now)
+            self._happen(_SUCCESS, now)
         else:
-            self._step(_FAILURE, now)
+            self._happen(_FAILURE, now)
 
     def transport_failed(self, now: float) -> None:
         """The destination cannot be reached, or its stream closed."""
-        self._step(_TRANSPORT_ERROR, now)
+        self._happen(_TRANSPORT_ERROR, now)
 
     def give_up(self, now: float) -> None:
         """As if timer B had fired: nobody answered the CANCEL either (RFC 3261 §9.1)."""
-        self._step(_TIMEOUT, now)
+        self._happen(_TIMEOUT, now)
 
     def _timer_fired(self, now: float) -> None:
         self._timer = None
         if self._expires_at == 0.0:
-            self._step(_LINGER, now)
+            self._happen(_LINGER, now)
         elif now >= self._expires_at:
-            self._step(_TIMEOUT, now)
+            self._happen(_TIMEOUT, now)
         else:
-            self._step(_RETRANSMIT, now)
+            self._happen(_RETRANSMIT, now)
+
+    def _happen(self, event: int, now: float) -> None:
+        """An event from outside. At the end the request lets go of us, so that both are freed
+        at once instead of by the cycle collector, which would stop the world for them."""
+        self._step(event, now)
+        if self._state == len(self._machine) - 1 and self.request.transaction is self:
+            self.request.transaction = None
 
     def _step(self, event: int, now: float) -> None:
         transition = self._machine[self._state][event]
@@ -226,7 +233,7 @@ class ClientTransaction:
         else:
             delay_s = core.values.timeout_s if self.method == "INVITE" else core.values.t4_s
         self._expires_at = 0.0
-        self._timer = core.timers.arm(now + delay_s, self._timer_fired)
+        self._timer = core.timers.arm_after(now, delay_s, self._timer_fired)
 
 
 _ACTIONS: Final[tuple[Callable[[ClientTransaction, float], None], ...]] = tuple(

@@ -10,12 +10,15 @@ full parsers of `sip.headers`, so both ways give the same result.
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from sip.core import host_text
 from sip.flow import Flow
 from sip.headers import MAGIC_COOKIE, Via, parse_name_addr
 from sip.message import Request, Response
+
+if TYPE_CHECKING:
+    from sip.transaction.client import ClientTransaction
 
 ServerKey: TypeAlias = tuple[str, str, str]
 """(branch, sent-by, method); method INVITE also for its ACK and for finding what to cancel."""
@@ -103,32 +106,44 @@ def client_key(branch: str, method: str) -> str:
     return branch + " CANCEL" if method == "CANCEL" else branch
 
 
-def response_branch(response: Response) -> str:
-    """The branch of the top Via. Raises MalformedHeader."""
-    line = response.first("Via") or ""
-    at = line.find(";branch=")
-    if at > 0:
-        branch = line[at + 8 :].partition(";")[0]
-        if branch.isalnum():  # as all of ours are
-            return branch
-    return response.via.branch
+def client_of(
+    response: Response, clients: dict[str, ClientTransaction]
+) -> ClientTransaction | None:
+    """The transaction whose branch, CSeq, Via and Call-ID a response repeats (§17.1.3, §18.1.2).
 
-
-def echoed_via(response: Response, sent: str) -> bool:
-    """Whether the response's only Via is the one we sent (§18.1.2). Raises MalformedHeader.
-
-    `sent` is "Via: SIP/2.0/UDP host:port;branch=…" as it left; the server adds received and rport,
-    so a prefix test decides nearly every time; a rewritten but equal Via takes the slow way.
+    A response with another Via, or with more than one, was not meant for us. Raises
+    MalformedHeader. The server adds received and rport behind our Via, so a prefix test decides
+    nearly every time; a rewritten but equal one takes the slow way.
     """
-    line = response.first("Via") or ""
-    if line.startswith(sent[5:]) and not response.repeats:
-        return "," not in line
-    if len(response.vias) != 1:
-        return False
+    first = response.first
+    line = first("Via") or ""
+    transaction = clients.get(line[line.find(";branch=") + 8 :].partition(";")[0])
+    if (
+        transaction is None
+        or transaction.cseq != first("CSeq")
+        or not line.startswith(transaction.via[5:])
+        or "," in line
+        or response.repeats
+    ):
+        transaction = _client_by_parsing(response, clients)
+        if transaction is None:
+            return None
+    if first("Call-ID") != transaction.request.call_id_line[9:-2]:
+        return None
+    tag_of(first("To") or "")  # asked for so that it raises here, not in a usage
+    return transaction
+
+
+def _client_by_parsing(
+    response: Response, clients: dict[str, ClientTransaction]
+) -> ClientTransaction | None:
     via = response.via
-    head, _, branch = sent.partition(";branch=")
-    sent_by = head.rpartition(" ")[2]
-    return via.branch == branch and via.sent_by.lower() == sent_by.lower()
+    number, method = response.cseq
+    transaction = clients.get(client_key(via.branch, method))
+    if transaction is None or transaction.cseq != f"{number} {method}" or len(response.vias) != 1:
+        return None
+    sent_by = transaction.via.partition(";")[0].rpartition(" ")[2]
+    return transaction if via.sent_by.lower() == sent_by.lower() else None
 
 
 def tag_of(value: str) -> str:

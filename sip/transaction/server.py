@@ -242,8 +242,8 @@ class ServerTransaction:
         core = self.core
         self._expires_at = now + core.values.timeout_s
         self._interval_s = core.values.t1_s
-        deadline = self._expires_at if self.flow.reliable else now + self._interval_s
-        self._timer = core.timers.arm(deadline, self._timer_fired)
+        first_s = core.values.timeout_s if self.flow.reliable else core.values.t1_s
+        self._timer = core.timers.arm_after(now, first_s, self._timer_fired)
 
     def _stop_timers(self, now: float) -> None:
         self.core.timers.cancel(self._timer)
@@ -262,7 +262,7 @@ class ServerTransaction:
         else:
             delay_s = core.values.timeout_s
         self._expires_at = 0.0
-        self._timer = core.timers.arm(now + delay_s, self._timer_fired)
+        self._timer = core.timers.arm_after(now, delay_s, self._timer_fired)
 
     def _report_timeout(self, now: float) -> None:
         self.core.count("responses_unacknowledged")

@@ -42,12 +42,9 @@ class Packet:
         head = self.data.split(b"\r\n", 1)[0].decode()
         if not head.startswith("SIP/2.0"):
             return head.split(" ", 1)[0]
-        cseq = next(
-            line
-            for line in self.data.decode("utf-8", "replace").split("\r\n")
-            if line.startswith("CSeq:")
-        )
-        return f"{head.split(' ')[1]} {cseq.rsplit(' ', 1)[1]}"
+        lines = self.data.decode("utf-8", "replace").split("\r\n")
+        cseq = next((line for line in lines if line.startswith("CSeq:")), "?")
+        return f"{head.split(' ')[1]} {cseq.rpartition(' ')[2]}"
 
 
 @dataclass(eq=False)

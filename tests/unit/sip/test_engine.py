@@ -124,7 +124,6 @@ def test_refusal(data: bytes, status: int) -> None:
         b"hello",
         b"INVITE sip:x SIP/2.0\r\n\r\n",
         b"\xff" * 500,
-        message().replace(b"z9hG4bKx1", b'z9"hG4bKx1'),
         message("ACK", to="<sip:bob@192.0.2.1>;tag=gone"),
         message("ACK"),
         message("ACK", cseq="1 BYE"),

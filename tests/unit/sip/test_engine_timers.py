@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sip.timers import TimerHeap
+from sip.timers import Callback, TimerHeap
 
 
 def test_fires_in_order_and_only_when_due() -> None:
@@ -56,3 +56,34 @@ def test_garbage_is_swept() -> None:
         heap.cancel(heap.arm(500.0 + n, lambda now: None))
         assert heap.garbage <= 300
     assert len(heap) == len(alive)
+
+
+def test_lanes_and_heap_fire_in_one_order() -> None:
+    heap = TimerHeap()
+    fired: list[str] = []
+
+    def note(name: str) -> Callback:
+        return lambda now: fired.append(name)
+
+    heap.arm_after(0.0, 3.0, note("lane3-a"))
+    heap.arm(2.5, note("heap"))
+    heap.arm_after(1.0, 1.0, note("lane1"))
+    heap.arm_after(1.0, 3.0, note("lane3-b"))
+    heap.arm_after(0.5, 3.0, note("late-arrival"))  # a clock that went back
+    gone = heap.arm_after(0.0, 0.5, note("never"))
+    heap.cancel(gone)
+    assert len(heap) == 5
+    assert heap.next_deadline() == 2.0
+    heap.run(3.0)
+    assert fired == ["lane1", "heap", "lane3-a"]
+    heap.run(9.0)
+    assert fired[3:] == ["late-arrival", "lane3-b"]
+    assert (len(heap), heap.garbage) == (0, 0)
+
+
+def test_garbage_in_lanes_is_swept_too() -> None:
+    heap = TimerHeap()
+    for n in range(5000):
+        heap.cancel(heap.arm_after(float(n), 1e6, void))
+        assert heap.garbage <= 300
+    assert len(heap) == 0

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 
 from sip import digest
 from sip.core import EngineConfig
+from sip.dialog.dialog import Dialog
 from sip.dialog.invite import InviteUsage
 from sip.errors import LocalProtocolError
 from sip.events import (
@@ -29,6 +32,9 @@ from sip.flow import Flow, Target
 from sip.login import DigestLogin
 from sip.message import Request
 from sip.parser import parse_message
+from sip.request import ClientRequest
+from sip.transaction.client import ClientTransaction
+from sip.transaction.server import ServerTransaction
 from tests.support.engine_pair import ANSWER, OFFER, EnginePair, Packet
 
 
@@ -146,6 +152,45 @@ def test_what_a_usage_says_about_itself() -> None:
     swapped = (callee.call_id, callee.remote_tag, callee.local_tag)
     assert pair.bob.engine.find_dialog(*swapped) is None
     assert pair.bob.engine.find_dialog(*swapped, either_order=True) is callee
+
+
+def test_what_a_usage_says_after_it_failed() -> None:
+    """For the record of a call that was never answered."""
+    pair = EnginePair()
+    caller = pair.call()
+    pair.transfer("INVITE")
+    pair.bob.take(InviteReceived).usage.reject(486, now=pair.now)
+    pair.roundtrip()
+    assert caller.ended
+    assert caller.local_uri == "sip:alice@atlanta.example.com"
+    assert caller.remote_uri == "sip:bob@biloxi.example.com"
+    assert (caller.last_cseq, caller.flow) == (1, pair.flow(pair.alice))
+
+
+def test_nothing_is_left_for_the_cycle_collector() -> None:
+    """Thousands of calls a minute: what is over is freed by its last reference, at once."""
+    kinds = (InviteUsage, Dialog, ClientRequest, ClientTransaction, ServerTransaction)
+
+    def alive() -> int:
+        return sum(isinstance(thing, kinds) for thing in gc.get_objects())
+
+    pair = EnginePair()
+    gc.collect()
+    before = alive()
+    gc.disable()
+    try:
+        for _ in range(3):
+            caller, callee = pair.established()
+            caller.bye(now=pair.now)
+            pair.roundtrip()
+            pair.alice.events.clear()
+            pair.bob.events.clear()
+        assert alive() > before
+        del caller, callee
+        pair.settle()
+        assert alive() == before
+    finally:
+        gc.enable()
 
 
 def test_own_contact_and_allow_replace_ours() -> None:

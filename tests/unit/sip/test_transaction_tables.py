@@ -34,7 +34,7 @@ MACHINES = [
 @pytest.mark.parametrize(("table", "states"), MACHINES)
 def test_every_state_is_reached_and_left(table: Table, states: type[IntEnum]) -> None:
     """From the first state every other is reachable; only the last one has no way out."""
-    first, last = list(states)[0], list(states)[-1]
+    first, last = next(iter(states)), list(states)[-1]
     reached = {first}
     while True:
         more = {after for (state, _), (_, after) in table.items() if state in reached}
