@@ -47,6 +47,9 @@ class Database:
             raise ReadModelError(
                 f"read model {path}: {error.orig}; it can be deleted, the log rebuilds it"
             ) from error
+        except ReadModelError:
+            self._engine.dispose()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -105,9 +108,13 @@ def _engine(path: Path) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, record: Any) -> None:
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode = WAL")
-        # A crash of the machine may cost the last transactions: the log has them.
-        connection.execute("PRAGMA synchronous = NORMAL")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A crash of the machine may cost the last transactions: the log has them.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        except sqlite3.Error:
+            connection.close()
+            raise
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
