@@ -1,6 +1,6 @@
 """Real media engines on loopback for the contract tests: our service and rtpengine's daemon.
 
-Both run as processes of their own and are told to use a port that was free a moment ago.
+Both run as processes of their own; ours picks its port, the daemon is told one that was free.
 """
 
 from __future__ import annotations
@@ -30,7 +30,15 @@ from media.server.run import MediaConfig, run
 
 low, high = json.loads(sys.argv[1])
 service = ServiceConfig((Interface("loopback", "127.0.0.1"),), port_min=low, port_max=high)
-sys.exit(run(MediaConfig(service, udp=(("127.0.0.1", int(sys.argv[2])),))))
+sys.exit(
+    run(
+        MediaConfig(
+            service,
+            udp=(("127.0.0.1", 0),),
+            on_listening=lambda place: print(place, flush=True),
+        )
+    )
+)
 """
 
 
@@ -79,7 +87,7 @@ class Engine:
 
 
 def free_port() -> int:
-    """A port that nobody has at this moment."""
+    """A UDP port that nobody has at this moment."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -89,28 +97,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(name: str) -> Iterator[Engine]:
     """``ours`` or ``rtpengine``, answering; stopped afterwards."""
-    port = free_port()
-    # Away from each other and from the ephemeral ports of the tests' own sockets.
-    low, high = (21_000, 21_999) if name == "ours" else (22_000, 22_999)
-    if name == "ours":
-        command = [sys.executable, "-c", _OURS, json.dumps([low, high]), str(port)]
-    else:
-        command = [
-            "rtpengine",
-            "--table=-1",
-            f"--interface={LOOPBACK}",
-            f"--listen-ng={LOOPBACK}:{port}",
-            # The package's configuration opens more listeners, on fixed ports.
-            "--config-file=none",
-            f"--port-min={low}",
-            f"--port-max={high}",
-            "--foreground",
-            "--log-stderr",
-            "--log-level=1",
-        ]
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process, port = _start_ours() if name == "ours" else _start_rtpengine()
     engine = Engine(name, port)
     try:
         engine.wait_answering(process)
@@ -119,6 +106,42 @@ def running(name: str) -> Iterator[Engine]:
         engine.close()
         process.terminate()
         process.wait(PATIENCE_S)
+
+
+# Media ports: away from each other and from the ephemeral ports of the tests' own sockets.
+
+
+def _start_ours() -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _OURS, json.dumps([21_000, 21_999])],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    with process.stdout as stdout:  # it says where it listens, then nothing more
+        place = stdout.readline().decode().strip()
+    assert place.endswith("/udp"), "the media service did not start, see its error above"
+    return process, int(place.removesuffix("/udp").rpartition(":")[2])
+
+
+def _start_rtpengine() -> tuple[subprocess.Popen[bytes], int]:
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            "rtpengine",
+            "--table=-1",
+            f"--interface={LOOPBACK}",
+            f"--listen-ng={LOOPBACK}:{port}",
+            # The package's configuration opens more listeners, on fixed ports.
+            "--config-file=none",
+            "--port-min=22000",
+            "--port-max=22999",
+            "--foreground",
+            "--log-stderr",
+            "--log-level=1",
+        ]
+    )
+    return process, port
 
 
 class Phone:
