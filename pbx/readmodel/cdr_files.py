@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -64,14 +64,14 @@ class CdrFiles:
             with self._database.read() as connection:
                 generation = _generation(connection)
                 upto, days = _behind(connection, _written(connection, _ALL).position)
+            done: list[Written] = []
             for day in days:
                 with self._database.read() as connection:
                     offset, text = self._text(connection, day, upto)
                 self._write(day, offset, text)
-                if not self._remember(Written(day, upto, offset + len(text)), generation):
-                    return
+                done.append(Written(day, upto, offset + len(text)))
             if days:
-                self._remember(Written(_ALL, upto, 0), generation)
+                self._remember([*done, Written(_ALL, upto, 0)], generation)
             self._trouble = ""
         except OSError as error:
             if not self._trouble:
@@ -108,13 +108,11 @@ class CdrFiles:
             _write_at(fresh, 0, text)
             fresh.replace(path)
 
-    def _remember(self, written: Written, generation: int) -> bool:
-        """False if a rebuild replaced the rows meanwhile: it starts the files anew."""
+    def _remember(self, done: Sequence[Written], generation: int) -> None:
+        """Unless a rebuild replaced the rows meanwhile: then the files are begun anew."""
         with self._database.write() as connection:
-            if _generation(connection) != generation:
-                return False
-            write_rows(connection, cdr_files, [written._asdict()])
-            return True
+            if _generation(connection) == generation:
+                write_rows(connection, cdr_files, [written._asdict() for written in done])
 
 
 def _write_at(path: Path, offset: int, text: bytes) -> None:

@@ -61,6 +61,13 @@ class Projection(Protocol):
         """The transaction of the last flush is durable."""
         ...
 
+    def settled(self) -> None:
+        """Everything flushed so far is durable; called twice a second and when all is caught up.
+
+        The place for what follows the tables outside the database.
+        """
+        ...
+
 
 class Statements:
     """Statements with their parameters, executed in order, runs of the same one at once."""

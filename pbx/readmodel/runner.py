@@ -30,8 +30,11 @@ from pbx.readmodel.tables import projections as checkpoints
 
 BATCH: Final = 2000
 """Records to a transaction: large enough for rebuilds, written in some 20 ms."""
+SETTLE_S: Final = 0.5
+"""How often what follows the tables is brought up (text call records), and how long the projector
+sleeps at most between looks at its stop signal."""
 WAIT_S: Final = 1.0
-"""How long the projector sleeps at most between looks at its stop signal."""
+"""Pause before trying again while the database cannot be written."""
 GATHER_S: Final = 0.03
 """Pause after the first new record: a transaction costs as much for one record as for fifty. With
 the log's own poll the tables lag some 50 ms."""
@@ -77,7 +80,7 @@ class Projector:
         """Records read from the log so far."""
         self._load()
         self._start_again()
-        self._tell()
+        self._settle()
 
     def run(self, stop: threading.Event) -> None:
         """Project until `stop` is set; what is in the log by then is projected.
@@ -85,6 +88,7 @@ class Projector:
         A full disk, a locked file: it waits and tries again, and says so once.
         """
         trouble = ""
+        due = time.monotonic()
         while True:
             stopping = stop.is_set()
             try:
@@ -93,8 +97,10 @@ class Projector:
                 if trouble:
                     logger.warning("read model works again")
                 trouble = ""
-                self._look()
-                if not stopping and self._log.wait(self._lowest(), WAIT_S):
+                if stopping or time.monotonic() >= due:
+                    due = time.monotonic() + SETTLE_S
+                    self._look()
+                if not stopping and self._log.wait(self._lowest(), SETTLE_S):
                     stop.wait(GATHER_S)
             except (OperationalError, LogUnavailable) as error:
                 if not trouble:
@@ -108,6 +114,7 @@ class Projector:
         """Project everything up to `until` and nothing beyond (what stopped stays behind)."""
         while self.step(until):
             pass
+        self._settle()
 
     def step(self, until: Position | None = None) -> bool:
         """Project the next batch; False if there was nothing to do."""
@@ -123,21 +130,17 @@ class Projector:
             self._project(running, records)
         except _Moved:
             self._load()
-            self._tell()
         self.applied += len(records)
         return True
 
-    def _tell(self) -> None:
-        """What is in the tables is durable, also after a crash or a rebuild."""
+    def _settle(self) -> None:
         for projection in self._projections.values():
-            projection.committed()
+            projection.settled()
 
     def _look(self) -> None:
         """A rebuild may have replaced tables, an operator skipped an event."""
-        generations = {name: c.generation for name, c in self._at.items()}
         self._load()
-        if generations != {name: c.generation for name, c in self._at.items()}:
-            self._tell()
+        self._settle()
 
     def _running(self) -> list[Projection]:
         return [p for p in self._projections.values() if not self._at[p.name].error]

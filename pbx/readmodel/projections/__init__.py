@@ -13,15 +13,15 @@ from pbx.readmodel.projections.cdrs import CdrProjection
 
 
 def all_projections(
-    log: EventLog, cdrs_committed: Callable[[], None] = lambda: None
+    log: EventLog, export_cdrs: Callable[[], None] = lambda: None
 ) -> list[Projection]:
-    """New instances of all projections over `log`."""
+    """New instances of all projections over `log`; `export_cdrs` is called when there are new."""
     return [
         DomainProjection(),
         AccountProjection(),
         BindingProjection(),
         CallProjection(log),
-        CdrProjection(log, cdrs_committed),
+        CdrProjection(log, export_cdrs),
     ]
 
 

@@ -67,6 +67,9 @@ class DomainProjection:
     def committed(self) -> None:
         pass
 
+    def settled(self) -> None:
+        pass
+
 
 class AccountProjection:
     """One row an account that exists."""
@@ -113,6 +116,9 @@ class AccountProjection:
         self._statements.clear()
 
     def committed(self) -> None:
+        pass
+
+    def settled(self) -> None:
         pass
 
 

@@ -100,3 +100,6 @@ class BindingProjection:
 
     def committed(self) -> None:
         pass
+
+    def settled(self) -> None:
+        pass

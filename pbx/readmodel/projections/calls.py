@@ -47,6 +47,9 @@ class CallProjection:
                 self._states.forget(call.call_id)
         self._changed.clear()
 
+    def settled(self) -> None:
+        pass
+
 
 def call_row(call: CallState) -> dict[str, Any]:
     """The row of ``calls``."""

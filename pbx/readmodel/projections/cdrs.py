@@ -25,16 +25,16 @@ _NS_PER_DAY: Final = 86_400 * 1_000_000_000
 
 
 class CdrProjection:
-    """One row an ended call, one row each of its legs. `exported` is called after commits."""
+    """One row an ended call, one row each of its legs; `export` carries new rows further."""
 
     name = "cdrs"
     categories = frozenset((CALLS,))
     tables = (cdrs, cdr_legs)
 
-    def __init__(self, log: EventLog, exported: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, log: EventLog, export: Callable[[], None] = lambda: None) -> None:
         self._states = CallStates(log)
         self._ended: list[CallState] = []
-        self._exported = exported
+        self._export = export
         self._unexported = True
 
     def apply(self, record: Record, event: Event) -> None:
@@ -59,12 +59,15 @@ class CdrProjection:
         self._unexported = True
 
     def committed(self) -> None:
-        if self._ended or self._unexported:
-            for call in self._ended:
-                self._states.forget(call.call_id)
-            self._ended.clear()
+        for call in self._ended:
+            self._states.forget(call.call_id)
+            self._unexported = True
+        self._ended.clear()
+
+    def settled(self) -> None:
+        if self._unexported:
             self._unexported = False
-            self._exported()
+            self._export()
 
 
 def cdr_row(call: CallState) -> dict[str, Any]:
