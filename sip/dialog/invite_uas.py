@@ -96,7 +96,7 @@ class InviteUas(Negotiation):
         self._stop_trying()
         if status == 100:
             if transaction.silent:
-                transaction.respond(100, now=now)
+                transaction.respond_trying(now)
             return
         sender = self._sender
         if sender is not None and sender.outstanding:

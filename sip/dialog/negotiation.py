@@ -259,7 +259,7 @@ class Negotiation(InviteBase):
         def trying(now: float) -> None:
             self._trying_timer = None
             if transaction.silent:
-                transaction.respond(100, now=now)
+                transaction.respond_trying(now)
 
         if delay_s > 0:
             self._trying_timer = core.timers.arm_after(now, delay_s, trying)

@@ -50,7 +50,7 @@ class SessionTimer:
     def __init__(self, core: Core, owner: SessionOwner, wanted_s: int) -> None:
         self.core = core
         self.owner = owner
-        self.wanted_s = wanted_s
+        self.wanted_s = wanted_s if "timer" in core.config.supported else 0
         """What we ask for; 0 never asks."""
         self.min_se_s = core.config.min_se_s
         self.interval_s = 0

@@ -150,6 +150,11 @@ class ServerTransaction:
         else:
             self._step(_TU_FAILURE, now)
 
+    def respond_trying(self, now: float) -> None:
+        """100, with the Timestamp of the request (RFC 3261 §8.2.6.1)."""
+        timestamp = self.request.first("Timestamp")
+        self.respond(100, None, f"Timestamp: {timestamp}\r\n" if timestamp else "", now=now)
+
     def respond_with(
         self,
         status: int,
