@@ -92,6 +92,12 @@ class CallState:
         """When the caller first heard ringing or early media; 0 if never."""
         return min((leg.provision_ns for leg in self.legs.values() if leg.provision_ns), default=0)
 
+    @property
+    def answered_by(self) -> str:
+        """Target of the leg that took the call; empty if none did."""
+        leg = self.legs.get(self.answer_leg_id)
+        return leg.target_uri if leg is not None else ""
+
     def apply(self, record: Record, event: Event) -> None:
         """Fold the next event of the stream in. Types without influence are passed over."""
         step = _STEPS.get(type(event))

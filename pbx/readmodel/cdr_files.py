@@ -112,7 +112,7 @@ class CdrFiles:
         """Unless a rebuild replaced the rows meanwhile: then the files are begun anew."""
         with self._database.write() as connection:
             if _generation(connection) == generation:
-                write_rows(connection, cdr_files, [written._asdict() for written in done])
+                write_rows(connection, cdr_files, Written._fields, done)
 
 
 def _write_at(path: Path, offset: int, text: bytes) -> None:

@@ -11,9 +11,10 @@ the log and the projection's own tables; names never change.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, Protocol
 
 from sqlalchemy import Connection, Dialect, Executable, Table
@@ -105,23 +106,27 @@ def upsert(table: Table) -> Insert:
     return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=rest)
 
 
-def write_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Upsert `rows`, each with a value for every column.
+def write_rows(
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Upsert `rows`, whose values are those of the columns `names`.
 
     Past SQLAlchemy's handling of parameters, which costs as much again as SQLite's whole work:
     the columns are plain numbers and text, which drivers take as they are.
     """
     if rows:
-        statement, names = _compiled(table, connection.dialect)
-        values = [tuple([row[name] for name in names]) for row in rows]
-        connection.exec_driver_sql(statement, values)
+        statement, arrange = _compiled(table, names, connection.dialect)
+        connection.exec_driver_sql(statement, [arrange(row) for row in rows])
 
 
 @cache
-def _compiled(table: Table, dialect: Dialect) -> tuple[str, tuple[str, ...]]:
-    """The upsert as text, and the columns in the order of its positional parameters."""
-    compiled = upsert(table).compile(dialect=dialect, column_keys=list(table.columns.keys()))
-    return str(compiled), tuple(compiled.positiontup or ())
+def _compiled(
+    table: Table, names: tuple[str, ...], dialect: Dialect
+) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
+    """The upsert as text, and what puts a row in the order of its parameters."""
+    compiled = upsert(table).compile(dialect=dialect, column_keys=list(names))
+    assert compiled.positiontup is not None
+    return str(compiled), itemgetter(*(names.index(name) for name in compiled.positiontup))
 
 
 class CallStates:

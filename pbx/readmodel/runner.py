@@ -274,8 +274,8 @@ def _apply(projection: Projection, decoded: Iterable[Decoded], after: Position) 
 
 def store_checkpoints(connection: Connection, changed: Sequence[Checkpoint], now_ns: int) -> None:
     """Write rows of ``projections``."""
-    rows = [{**checkpoint._asdict(), "updated_ns": now_ns} for checkpoint in changed]
-    write_rows(connection, checkpoints, rows)
+    names = (*Checkpoint._fields, "updated_ns")
+    write_rows(connection, checkpoints, names, [(*row, now_ns) for row in changed])
 
 
 def _load(connection: Connection, names: Iterable[str]) -> dict[str, Checkpoint]:

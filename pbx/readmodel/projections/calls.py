@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from operator import attrgetter
+from typing import Final
 
 from sqlalchemy import Connection
 
 from pbx.domain.calls import CALLS
 from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
-from pbx.readmodel.call_state import CallState, LegState
+from pbx.readmodel.call_state import CallState
 from pbx.readmodel.projection import CallStates, write_rows
 from pbx.readmodel.tables import calls, legs
 
@@ -32,9 +33,12 @@ class CallProjection:
 
     def flush(self, connection: Connection) -> None:
         changed = self._changed.values()
-        write_rows(connection, calls, [call_row(call) for call in changed])
+        write_rows(connection, calls, _CALL, [_of_call(call) for call in changed])
         write_rows(
-            connection, legs, [leg_row(call, leg) for call in changed for leg in call.legs.values()]
+            connection,
+            legs,
+            ("call_id", *_LEG),
+            [(call.call_id, *_of_leg(leg)) for call in changed for leg in call.legs.values()],
         )
 
     def reset(self) -> None:
@@ -51,66 +55,8 @@ class CallProjection:
         pass
 
 
-def call_row(call: CallState) -> dict[str, Any]:
-    """The row of ``calls``."""
-    return {
-        "call_id": call.call_id,
-        "tenant": call.tenant,
-        "node": call.node,
-        "state": call.state,
-        "from_uri": call.from_uri,
-        "from_display": call.from_display,
-        "to_uri": call.to_uri,
-        "request_uri": call.request_uri,
-        "asserted_identity": call.asserted_identity,
-        "account": call.account,
-        "source": call.source,
-        "transport": call.transport,
-        "user_agent": call.user_agent,
-        "start_ns": call.start_ns,
-        "answer_ns": call.answer_ns,
-        "end_ns": call.end_ns,
-        "talk_ms": call.talk_ms,
-        "status": call.status,
-        "cause": call.cause,
-        "q850": call.q850,
-        "ended_by": call.ended_by,
-        "reason": call.reason,
-        "recovered": call.recovered,
-    }
-
-
-def leg_row(call: CallState, leg: LegState) -> dict[str, Any]:
-    """The row of ``legs``."""
-    return {
-        "call_id": call.call_id,
-        "leg_id": leg.leg_id,
-        "ordinal": leg.ordinal,
-        "parent_leg_id": leg.parent_leg_id,
-        "role": leg.role,
-        "state": leg.state,
-        "sip_call_id": leg.sip_call_id,
-        "target_uri": leg.target_uri,
-        "account": leg.account,
-        "destination": leg.destination,
-        "redirector": leg.redirector,
-        "peer_leg_id": leg.peer_leg_id,
-        "moved_from": leg.moved_from,
-        "moved_to": leg.moved_to,
-        "start_ns": leg.start_ns,
-        "provision_ns": leg.provision_ns,
-        "answer_ns": leg.answer_ns,
-        "end_ns": leg.end_ns,
-        "talk_ms": leg.talk_ms,
-        "status": leg.status,
-        "cause": leg.cause,
-        "q850": leg.q850,
-        "ended_by": leg.ended_by,
-        "reason": leg.reason,
-        "codec": leg.codec,
-        "packets_in": leg.packets_in,
-        "packets_out": leg.packets_out,
-        "packets_lost": leg.packets_lost,
-        "jitter_ms": leg.jitter_ms,
-        "mos": leg.mos,
-    }
+# The columns are the attributes of the same names.
+_CALL: Final = tuple(calls.columns.keys())
+_of_call: Final = attrgetter(*_CALL)
+_LEG: Final = tuple(c.name for c in legs.columns if c.name != "call_id")
+_of_leg: Final = attrgetter(*_LEG)
