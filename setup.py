@@ -16,7 +16,14 @@ setup(
             "media.native._relay",
             sources=sources,
             depends=sorted(glob("media/native/*.h")),
-            extra_compile_args=["-O2", "-std=c11", "-Wall", "-Wextra", "-fvisibility=hidden"],
+            extra_compile_args=[
+                "-O2",
+                "-std=c11",
+                "-Wall",
+                "-Wextra",
+                "-fvisibility=hidden",
+                "-ffp-contract=off",
+            ],
             libraries=["pthread"],
             optional=True,
         )

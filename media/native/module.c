@@ -52,7 +52,7 @@ static int optional_address(PyObject *value, void *out)
 {
     struct address *address = out;
     const char *host;
-    unsigned short port;
+    unsigned port;
     *address = (struct address){0};
     if (value == Py_None)
         return 1;
@@ -60,9 +60,13 @@ static int optional_address(PyObject *value, void *out)
         PyErr_SetString(PyExc_TypeError, "an address is None or (host, port)");
         return 0;
     }
-    if (!PyArg_ParseTuple(value, "sH", &host, &port) || !parse_host(host, address))
+    if (!PyArg_ParseTuple(value, "sI", &host, &port) || !parse_host(host, address))
         return 0;
-    address->port = port;
+    if (port > UINT16_MAX) {
+        PyErr_Format(PyExc_ValueError, "%u is not a port", port);
+        return 0;
+    }
+    address->port = (uint16_t)port;
     return 1;
 }
 

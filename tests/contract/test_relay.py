@@ -634,6 +634,8 @@ class TestChecks:
             StreamConfig(payload_types=frozenset({128})),
             StreamConfig(max_packets_per_s=-1),
             StreamConfig(clock_rate=-1),
+            StreamConfig(max_packets_per_s=1_000_001),
+            StreamConfig(clock_rate=1_000_001),
             StreamConfig(max_packet_bytes=2048),
             StreamConfig(rebind_silence_s=float("nan")),
         ],
