@@ -72,6 +72,9 @@ class MemoryLog:
             self._appended.notify_all()
         return verdicts
 
+    def sync(self) -> None:
+        """Memory is as durable as it gets."""
+
     def _decide(self, decision: Decision) -> Position | Conflict:
         current = self._versions.get(decision.stream, 0)
         if decision.expected_version not in (current, ANY_VERSION):

@@ -38,13 +38,20 @@ class EventLog(Protocol):
         ...
 
     def commit(self, batch: Sequence[Entry]) -> list[Position | Conflict]:
-        """Write facts and decisions in order, in one transaction; durable on return.
+        """Write facts and decisions in order, in one transaction.
+
+        On return it survives the death of the process, and with a decision in it also a power
+        cut; facts alone do that from the next :meth:`sync` on.
 
         Returns a verdict for each decision, in order. A fact whose version is taken was either
         written before (a repeated batch) or raced with another writer: it happened all the same
         and gets the next free version, as does one at ``ANY_VERSION``. Raises
         ``LogUnavailable``: then nothing was written.
         """
+        ...
+
+    def sync(self) -> None:
+        """Have everything committed so far survive a power cut. Raises ``LogUnavailable``."""
         ...
 
     def read(

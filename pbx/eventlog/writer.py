@@ -5,6 +5,7 @@ Fed by the event loop of the signal role through :meth:`LogWriter.observe` and
 
 - Facts are committed within 10 ms: the thread gathers for :data:`GROUP_S`, then writes. A decision
   ends the gathering at once and takes everything queued before it along, so order is kept.
+- Facts are synced to the disk after a second at most (:data:`SYNC_S`), decisions at once.
 - While the log takes nothing (disk full, locked), decisions fail with
   :class:`~pbx.kernel.errors.LogUnavailable` and facts stay queued, in order, until it does. No
   restart is needed. :attr:`LogWriter.healthy` says so; new calls are refused meanwhile.
@@ -33,6 +34,8 @@ from pbx.kernel.events import EVENT_TYPES, Event
 
 GROUP_S: Final = 0.008
 """Gathering time; with the commit itself (1 to 2 ms) a fact is durable within 10 ms."""
+SYNC_S: Final = 1.0
+"""Longest time a fact may be lost to a power cut; a crash of the process loses nothing written."""
 RETRY_S: Final = 0.25
 """Between attempts while the log is unavailable: recovery is noticed soon, and failing decisions
 come in groups instead of one attempt each."""
@@ -76,14 +79,19 @@ class LogWriter:
         clock: Clock | None = None,
         group_s: float = GROUP_S,
         retry_s: float = RETRY_S,
+        sync_s: float = SYNC_S,
         bound: int = BOUND,
     ) -> None:
         self._log = log
         self._encode = log.codec.encode
         self._notify = notify
-        self._wall_ns = (clock if clock is not None else SystemClock()).wall_ns
+        clock = clock if clock is not None else SystemClock()
+        self._wall_ns = clock.wall_ns
+        self._monotonic = clock.monotonic
+        self._unsynced_since: float | None = None
         self._group_s = group_s
         self._retry_s = retry_s
+        self._sync_s = sync_s
         self._bound = bound
         self._shed_at = bound
         self._queue: deque[Entry] = deque()
@@ -231,6 +239,8 @@ class LogWriter:
                 self._error = ""
             self._shed_at = self._bound
             self._complete(completions)
+        if self._unsynced_since is not None:
+            self._sync()
 
     def _gather(self) -> bool:
         """Wait until there is something to write; False at the end."""
@@ -239,8 +249,9 @@ class LogWriter:
             self._asleep = True
             # The producer appends, then looks at the flag; we set it, then look at the queue: one
             # of us sees the other.
-            if not self._queue and not self._stopping:
-                self._wake.wait()
+            while not self._queue and not self._stopping:
+                if not self._wake.wait(self._sync_left()):
+                    self._sync()
             self._asleep = False
         if not self._stopping and len(self._queue) < BATCH:
             self._wake.clear()
@@ -248,6 +259,21 @@ class LogWriter:
                 self._wake.wait(self._group_s)
         self._urgent = False
         return not self._stopping or self.backlog > 0
+
+    def _sync_left(self) -> float | None:
+        """Seconds until the oldest unsynced fact must be synced; None if there is none."""
+        since = self._unsynced_since
+        return None if since is None else max(0.0, since + self._sync_s - self._monotonic())
+
+    def _sync(self) -> None:
+        """Facts that were committed reach the disk; while the disk fails, the next try is due."""
+        try:
+            self._log.sync()
+        except LogUnavailable as error:
+            logger.error("event log cannot be synced: %s", error)
+            self._unsynced_since = self._monotonic()
+        else:
+            self._unsynced_since = None
 
     def _take(self) -> None:
         with self._draining:
@@ -263,6 +289,12 @@ class LogWriter:
         except Exception:  # noqa: BLE001  one bad entry must not stop all others for ever
             return self._commit_singly()
         completions: list[Completion] = list(zip(self._waiting(), verdicts, strict=True))
+        if verdicts:
+            self._unsynced_since = None
+        elif self._unsynced_since is None:
+            self._unsynced_since = self._monotonic()
+        elif self._sync_left() == 0.0:
+            self._sync()
         self._written += len(self._in_flight)
         self._batches += 1
         self._in_flight.clear()

@@ -16,6 +16,7 @@ import pytest
 
 from pbx.domain.accounts import AccountPasswordSet, DomainCreated
 from pbx.domain.calls import LegDigit
+from pbx.domain.nodes import NodeAlive
 from pbx.eventlog import (
     Codec,
     EmbeddedLog,
@@ -26,7 +27,7 @@ from pbx.eventlog import (
     open_log,
 )
 from pbx.eventlog.embedded import FORMAT
-from pbx.eventlog.record import Row
+from pbx.eventlog.record import Row, make_rows
 
 ROOT = Path(__file__).parent.parent.parent.parent
 
@@ -267,4 +268,43 @@ def test_the_log_of_a_data_directory_seals_with_its_keys(tmp_path: Path) -> None
     first, second = log.read()
     assert "[erased]" in str(first.event)
     assert second.event == DomainCreated(name="b")
+    log.close()
+
+
+def test_facts_reach_the_disk_by_sync_and_with_the_next_decision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Facts alone are not synced; `sync` does it once; a decision does it by itself."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    log = EmbeddedLog(tmp_path / "log.sqlite3", node="n")
+    event = NodeAlive(calls=1)
+    row = make_rows(log.codec, "node/n", [event], Meta(), time_ns=1, node="n")[0]
+    log.commit([(row[0], 1, *row[2:])])
+    log.sync()
+    log.sync()
+    assert len(synced) == 1
+    log.commit([(row[0], 2, *row[2:])])
+    log.append("node/n", 2, [event], Meta())
+    log.sync()
+    assert len(synced) == 1
+    log.close()
+
+
+def test_a_disk_that_cannot_be_synced_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`LogUnavailable`, and the facts stay due for the next try."""
+    log = EmbeddedLog(tmp_path / "log.sqlite3", node="n")
+    row = make_rows(log.codec, "node/n", [NodeAlive()], Meta(), time_ns=1, node="n")[0]
+    log.commit([(row[0], 1, *row[2:])])
+
+    def broken(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", broken)
+        with pytest.raises(LogUnavailable, match="Input/output error"):
+            log.sync()
+    log.sync()
     log.close()

@@ -405,3 +405,48 @@ class TestOnDisk:
         assert [r.event for r in log.read_stream("call/a")] == [fact(1)]
         other.close()
         log.close()
+
+
+class SyncLog(MemoryLog):
+    """Notes syncs; fails the first `failures` of them."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__(node="n")
+        self.failures = failures
+        self.syncs = 0
+        self.synced = threading.Event()
+
+    def sync(self) -> None:
+        self.syncs += 1
+        if self.syncs <= self.failures:
+            raise LogUnavailable("Input/output error")
+        self.synced.set()
+
+
+def test_facts_are_synced_soon_without_further_traffic(loop: Loop) -> None:
+    """A power cut loses a bounded time of facts, also of the last ones before a quiet night."""
+    log = SyncLog(failures=1)
+    writer = LogWriter(log, notify=loop.notify, sync_s=0.001)
+    writer.start()
+    writer.observe("call/a", 1, fact(1), Meta())
+    assert log.synced.wait(PATIENCE_S)
+    assert log.syncs == 2
+    assert writer.stop(PATIENCE_S) == 0
+    assert log.syncs == 2
+
+
+def test_what_is_unsynced_at_the_end_is_synced(loop: Loop) -> None:
+    """An orderly stop leaves nothing to a power cut; a decision leaves nothing to sync."""
+    log = SyncLog()
+    writer = LogWriter(log, notify=loop.notify, sync_s=3600)
+    writer.start()
+    writer.observe("call/a", 1, fact(1), Meta())
+    assert log.wait(0, PATIENCE_S)
+    writer.stop(PATIENCE_S)
+    assert log.syncs == 1
+    other = LogWriter(log, notify=loop.notify, sync_s=3600)
+    other.start()
+    other.decide("account/a", 0, [fact(2)], Meta(), loop.done)
+    loop.run_until_verdicts(1)
+    other.stop(PATIENCE_S)
+    assert log.syncs == 1
