@@ -14,12 +14,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.core import Core
+from sip.dialog.addresses import hosts_of, private_host, record_routes, target_text, uri_of
 from sip.errors import LocalProtocolError, MalformedHeader
 from sip.flow import Flow, Target
-from sip.grammar import split_list
 from sip.headers import parse_name_addr
 from sip.message import Message, Request, Response
-from sip.request import ClientRequest, RequestHandler, numeric_host, target_of
+from sip.request import ClientRequest, RequestHandler, target_of
 from sip.transaction.match import tag_of
 from sip.uri import SipUri, parse_uri
 
@@ -52,30 +52,6 @@ class NoOwner:
 
 
 NO_OWNER: Final = NoOwner()
-
-
-def private_host(host: str) -> bool:
-    """A host that only makes sense in the network it stands in.
-
-    RFC 1918, RFC 6598 (carrier NAT), RFC 3927 and RFC 4193 ranges, loopback, and the `.invalid`
-    of WebSocket clients (RFC 7118 §5.1).
-    """
-    if ":" in host:
-        return host.startswith(("fc", "fd", "fe8", "fe9", "fea", "feb")) or host == "::1"
-    if host.startswith(("10.", "192.168.", "169.254.", "127.")):
-        return numeric_host(host)
-    if host.startswith(("172.", "100.")) and numeric_host(host):
-        second = int(host.split(".", 2)[1] or "0")
-        return 16 <= second <= 31 if host.startswith("172.") else 64 <= second <= 127
-    return host.endswith(".invalid")
-
-
-def uri_of(value: str) -> str:
-    """The URI inside a From or To value."""
-    try:
-        return parse_name_addr(value, "address").uri_text
-    except MalformedHeader:
-        return value
 
 
 class Dialog:
@@ -175,15 +151,15 @@ class Dialog:
             local=f"{to};tag={local_tag}",
             remote=request.first("From") or "",
             # RFC 2543 peers need not send a Contact.
-            remote_target=_target_text(request) or uri_of(request.first("From") or ""),
-            route_set=_record_routes(request),
+            remote_target=target_text(request) or uri_of(request.first("From") or ""),
+            route_set=record_routes(request),
             local_cseq=0,
             remote_cseq=request.cseq.number,
             flow=flow,
             contact=contact,
         )
         if core.config.strict_source:
-            dialog.sources = _hosts(request)
+            dialog.sources = hosts_of(request)
             dialog.sources.add(flow.remote[0])
         return dialog
 
@@ -203,7 +179,7 @@ class Dialog:
         the destination of the request serves.
         """
         try:
-            route_set = _record_routes(response)[::-1]
+            route_set = record_routes(response)[::-1]
         except MalformedHeader:
             route_set = []
         dialog = cls(
@@ -214,7 +190,7 @@ class Dialog:
             remote_tag=tag_of(response.first("To") or ""),
             local=client.from_line[6:-2],
             remote=response.first("To") or "",
-            remote_target=_target_text(response) or client.uri,
+            remote_target=target_text(response) or client.uri,
             route_set=route_set,
             local_cseq=client.cseq,
             remote_cseq=None,
@@ -222,7 +198,7 @@ class Dialog:
             contact=contact,
         )
         if core.config.strict_source:
-            dialog.sources = _hosts(response)
+            dialog.sources = hosts_of(response)
             if client.flow is not None:
                 dialog.sources.add(client.flow.remote[0])
         return dialog
@@ -280,12 +256,12 @@ class Dialog:
 
     def refresh_target(self, message: Message) -> None:
         """A target refresh request, or a 2xx to ours (§12.2.1.2, §12.2.2)."""
-        text = _target_text(message)
+        text = target_text(message)
         if text and text != self.remote_target:
             self.remote_target = text
             self._set_route()
             if self.sources is not None:
-                self.sources |= _hosts(message)
+                self.sources |= hosts_of(message)
 
     # -- the way
 
@@ -384,46 +360,3 @@ class Dialog:
         )
         client.in_dialog = True
         return client
-
-
-def _record_routes(message: Message) -> list[str]:
-    """As text, and known to be readable. Raises MalformedHeader."""
-    if not message.has("Record-Route"):
-        return []
-    return [str(route) for route in message.record_routes]
-
-
-def _target_text(message: Message) -> str:
-    """The Contact URI, or "" when there is none that can be read."""
-    value = message.first("Contact")
-    if not value:
-        return ""
-    left = value.find("<")
-    if left >= 0 and '"' not in value:
-        # By far the most common form needs no parser.
-        right = value.find(">", left)
-        text = value[left + 1 : right]
-        # A space would break our request line, whatever the peer meant by it.
-        return text if right > 0 and " " not in text and "\t" not in text else ""
-    try:
-        contacts = message.contacts
-    except MalformedHeader:
-        return ""
-    return contacts[0].uri_text if contacts else ""
-
-
-def _hosts(message: Message) -> set[str]:
-    """Hosts that take part: Contact, Via, Record-Route."""
-    hosts: set[str] = set()
-    for name in ("Contact", "Record-Route"):
-        for value in message.all(name):
-            try:
-                for piece in split_list(value, name):
-                    uri = parse_name_addr(piece, name).uri
-                    if isinstance(uri, SipUri):
-                        hosts.add(uri.host)
-            except MalformedHeader:
-                continue
-    if isinstance(message, Request):
-        hosts.update(via.host for via in message.vias)
-    return hosts

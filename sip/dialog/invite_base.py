@@ -3,7 +3,8 @@
 An INVITE usage is one session of a dialog (RFC 5057). It owns no media: bodies are opaque bytes.
 It is put together from layers, each a module, each adding methods to the same slots:
 
-    invite_base      state, ending, 2xx retransmission
+    invite_base      state, requests in the dialog, the end
+    invite_replies   responses that every part gives
     negotiation      re-INVITE, UPDATE, PRACK bodies: offer and answer after the first exchange
     invite_uas       provisional, accept, reject, CANCEL, ACK, PRACK
     invite_uac       responses of our INVITE: early dialogs, forks, ACK, PRACK
@@ -25,7 +26,9 @@ from enum import Enum, StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 from sip.core import Core, ExtraHeaders, lines_of, option_tags
-from sip.dialog.dialog import Dialog, uri_of
+from sip.dialog.addresses import uri_of
+from sip.dialog.dialog import Dialog
+from sip.dialog.retransmit import Retransmitter
 from sip.dialog.session_timer import SessionTimer
 from sip.errors import MalformedHeader
 from sip.events import Event, UsageEnded
@@ -64,52 +67,6 @@ class PeerOffer(Enum):
 
 
 SDP: Final = "application/sdp"
-
-
-class Retransmitter:
-    """Our 2xx to an INVITE until its ACK (RFC 3261 §13.3.1.4), on every transport."""
-
-    __slots__ = (
-        "_deadline",
-        "_interval_s",
-        "_timer",
-        "answer_due",
-        "initial",
-        "transaction",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        usage: InviteBase,
-        transaction: ServerTransaction,
-        *,
-        initial: bool,
-        answer_due: bool,
-        now: float,
-    ) -> None:
-        self.usage = usage
-        self.transaction = transaction
-        self.initial = initial
-        self.answer_due = answer_due
-        """The 2xx carries our offer, so the ACK must bring the answer."""
-        self._interval_s = usage.core.values.t1_s
-        self._deadline = now + usage.core.values.timeout_s
-        self._timer: Timer | None = usage.core.timers.arm_after(now, self._interval_s, self._fired)
-
-    def stop(self) -> None:
-        self.usage.core.timers.cancel(self._timer)
-        self._timer = None
-
-    def _fired(self, now: float) -> None:
-        self._timer = None
-        if now >= self._deadline:
-            self.usage.ack_timed_out(now)
-            return
-        self.transaction.repeat_success(now)
-        core = self.usage.core
-        self._interval_s = min(self._interval_s * 2, core.values.t2_s)
-        self._timer = core.timers.arm(min(now + self._interval_s, self._deadline), self._fired)
 
 
 class InviteBase:
@@ -283,16 +240,6 @@ class InviteBase:
                 self.remote_supported = option_tags(message, "Supported")
         except MalformedHeader:
             self.core.count("headers_ignored")
-
-    def _response_contact(self, transaction: ServerTransaction) -> str:
-        """Our Contact as seen over the flow of a transaction."""
-        flow = transaction.flow
-        return self.contact + self.core.side(flow.transport, flow.local).contact_at
-
-    def _server_lines(self, headers: ExtraHeaders, body: bytes, content_type: str) -> str:
-        """Lines of a response that opens or changes the session."""
-        lines = self.core.session_lines_with(headers, self.core.server_line)
-        return f"{lines}Content-Type: {content_type}\r\n" if body else lines
 
     def _client_lines(self, headers: ExtraHeaders, body: bytes, content_type: str) -> str:
         """Lines of a request in the dialog."""

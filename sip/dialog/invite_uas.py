@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from sip.core import ExtraHeaders, option_tags
 from sip.dialog.dialog import Dialog
-from sip.dialog.invite_base import SDP, PeerOffer, Retransmitter, UsageState
+from sip.dialog.invite_base import SDP, PeerOffer, UsageState
 from sip.dialog.negotiation import Negotiation
 from sip.dialog.provisional import ReliableSender
+from sip.dialog.retransmit import Retransmitter
 from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import (
     AnswerReceived,

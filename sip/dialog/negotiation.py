@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from sip.core import ExtraHeaders, option_tags
-from sip.dialog.invite_base import SDP, InviteBase, PeerOffer, Retransmitter, UsageState
-from sip.errors import LocalProtocolError, MalformedHeader
+from sip.core import ExtraHeaders
+from sip.dialog.invite_base import SDP, PeerOffer, UsageState
+from sip.dialog.invite_replies import InviteReplies
+from sip.dialog.retransmit import Retransmitter
+from sip.errors import LocalProtocolError
 from sip.events import AnswerReceived, OfferFailed, OfferReceived, OfferRequested
 from sip.message import Request, Response
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 _GLARE_TRIES: Final = 4
 
 
-class Negotiation(InviteBase):
+class Negotiation(InviteReplies):
     """See the module."""
 
     __slots__ = ()
@@ -250,47 +252,6 @@ class Negotiation(InviteBase):
         if self.dialog is not None:
             self.dialog.refresh_target(request)
         self._learn(request)
-
-    def _arm_trying(self, transaction: ServerTransaction, now: float) -> None:
-        """100 after 200 ms unless the user was faster (RFC 3261 §17.2.1)."""
-        core = self.core
-        delay_s = core.config.trying_delay_s
-
-        def trying(now: float) -> None:
-            self._trying_timer = None
-            if transaction.silent:
-                transaction.respond_trying(now)
-
-        if delay_s > 0:
-            self._trying_timer = core.timers.arm_after(now, delay_s, trying)
-        else:
-            trying(now)
-
-    def _stop_trying(self) -> None:
-        self.core.timers.cancel(self._trying_timer)
-        self._trying_timer = None
-
-    def _check_interval(self, transaction: ServerTransaction, request: Request, now: float) -> bool:
-        """422 when the session interval asked for is too small (RFC 4028 §9)."""
-        try:
-            supports = "timer" in option_tags(request, "Supported")
-            if not self.session.too_small(request, supports):
-                return True
-        except MalformedHeader as error:
-            transaction.respond(error.status_hint, error.reason, self.core.server_line, now=now)
-            return False
-        lines = f"Min-SE: {self.core.config.min_se_s}\r\n{self.core.server_line}"
-        transaction.respond(422, None, lines, now=now)
-        return False
-
-    def _refuse(self, transaction: ServerTransaction, status: int, now: float) -> None:
-        transaction.respond(status, None, self.core.server_line, now=now)
-
-    def _refuse_for_now(self, transaction: ServerTransaction, now: float) -> None:
-        """500 with a random Retry-After of 0 to 10 s (RFC 3261 §14.2, RFC 3311 §5.2)."""
-        delay_s = int(self.core.rng.random() * 11)
-        lines = f"Retry-After: {delay_s}\r\n{self.core.server_line}"
-        transaction.respond(500, None, lines, now=now)
 
     # -- the user's answers
 

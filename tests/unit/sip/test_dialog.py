@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from sip.core import Core, EngineConfig
-from sip.dialog.dialog import Dialog, private_host, uri_of
+from sip.dialog.addresses import private_host, uri_of
+from sip.dialog.dialog import Dialog
 from sip.errors import MalformedHeader
 from sip.flow import Flow, Target
 from sip.message import Request, Response
