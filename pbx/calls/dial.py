@@ -41,6 +41,7 @@ class Failure(NamedTuple):
     status: int
     """Best status of all branches, already fit for the caller."""
     cause: EndCause
+    q850: int
     by: EndedBy
     response: Response | None
     reason: str = ""
@@ -247,7 +248,7 @@ class Dial:
         for loser in losers:
             loser.hang_up(end, now)
         self._finish()
-        failure = Failure(480, EndCause.NO_ANSWER, EndedBy.SERVER, None, "nobody answered")
+        failure = Failure(end.status, end.cause, end.q850, end.by, None, end.reason)
         self._listener.dial_failed(failure, now)
 
     def _give_up(self, now: float) -> None:
@@ -256,5 +257,7 @@ class Dial:
         response = next((found for status, found in self._best if status == best), None)
         by = EndedBy.CALLEE if response is not None else EndedBy.SERVER
         reason = response.reason if response is not None else "no contact could be reached"
-        failure = Failure(cause.passed_status(best), cause.cause_of(best), by, response, reason)
+        status = cause.passed_status(best)
+        q850 = cause.q850_of(status)
+        failure = Failure(status, cause.cause_of(best), q850, by, response, reason)
         self._listener.dial_failed(failure, now)

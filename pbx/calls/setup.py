@@ -186,7 +186,7 @@ class Setup:
         end = End(
             failure.status,
             failure.cause,
-            cause.q850_of(failure.status),
+            failure.q850,
             failure.by,
             failure.reason,
         )
