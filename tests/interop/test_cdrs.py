@@ -21,7 +21,6 @@ from tests.support.server_process import DOMAIN, ServerProcess
 CLOSE_S = 0.25
 NO_ANSWER_S = 3.0
 MEDIA_TIMEOUT_S = 3.0
-TALK_S = 2.0
 
 SETTINGS = f"""\
 [media]
@@ -80,7 +79,7 @@ def test_an_answered_call(server: ServerProcess, phone_of: PhoneOf, books: Books
     bob.answer(incoming)
     alice.confirmed(call)
     answered_s = at_s(alice, call, "confirmed")
-    assert_talking(alice, 440, bob, 1000)
+    assert_talking(alice, 440, bob, 1000, seconds=2.5)
     sent = alice.do("statistics", call=call)
     hung_up_s = time.time()
     alice.hangup(call)
@@ -184,6 +183,8 @@ def test_a_blindly_transferred_call(server: ServerProcess, phone_of: PhoneOf, bo
     alice.confirmed(call)
     carol.do("auto_answer", code=200)
     assert bob.transfer(incoming, f"sip:carol@{DOMAIN}")["status"] == 200
+    transferred_s = time.time()
+    bob.hangup(incoming)
     assert_talking(alice, 440, carol, 1300)
     alice.hangup(call)
     carol.ended(carol.wait("incoming")["call"])
@@ -192,7 +193,8 @@ def test_a_blindly_transferred_call(server: ServerProcess, phone_of: PhoneOf, bo
     legs = legs_by_role(record)
     assert set(legs) == {"A", "B", "X"}
     assert legs["A"]["talk_ms"] == record["talk_ms"]
-    assert legs["B"]["end_ns"] < legs["X"]["end_ns"]
+    assert legs["B"]["end_ns"] / 1e9 == pytest.approx(transferred_s, abs=CLOSE_S)
+    assert legs["X"]["end_ns"] == legs["A"]["end_ns"]
     assert legs["B"]["answer_ns"] < legs["X"]["answer_ns"]
     assert legs["X"]["packets_in"] > 50
     story = server.run("log", "--call", record["call_id"])
@@ -221,10 +223,11 @@ def test_an_attended_transfer_leaves_whole_records(
     hung_up_s = time.time()
     alice.hangup(call)
     carol.ended(carol_call)
+    ended_s = at_s(carol, carol_call, "disconnected")
     records = books.new(2)
     assert [record["cause"] for record in records] == ["normal", "normal"]
     last_s = max(record["end_ns"] for record in records) / 1e9
-    assert last_s == pytest.approx(hung_up_s, abs=CLOSE_S)
+    assert hung_up_s - 0.05 <= last_s <= ended_s + CLOSE_S
     for record in records:
         assert record["answer_ns"] > 0
         assert all(leg["end_ns"] >= leg["start_ns"] > 0 for leg in record["legs"])
@@ -260,7 +263,7 @@ def test_the_story_of_a_call_is_in_the_log(
     alice.hangup(call)
     bob.ended(incoming)
     [record] = books.new()
-    events = server.listing("log", "--call", record["call_id"])
+    events = server.events("--call", record["call_id"])
     kinds = [event["type"] for event in events]
     assert kinds[0] == "call.started.v1"
     assert kinds[-1] == "call.ended.v1"

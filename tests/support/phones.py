@@ -270,10 +270,15 @@ def listen(*phones: PjsuaPhone, seconds: float = 1.5) -> list[Tone]:
 
 
 def assert_talking(
-    first: PjsuaPhone, first_hz: float, second: PjsuaPhone, second_hz: float
+    first: PjsuaPhone,
+    first_hz: float,
+    second: PjsuaPhone,
+    second_hz: float,
+    *,
+    seconds: float = 1.5,
 ) -> None:
     """Each of two phones hears the other's tone, clearly."""
-    heard_first, heard_second = listen(first, second)
+    heard_first, heard_second = listen(first, second, seconds=seconds)
     assert heard_first.is_at(second_hz), f"{first.uri} hears {heard_first}, not {second_hz} Hz"
     assert heard_second.is_at(first_hz), f"{second.uri} hears {heard_second}, not {first_hz} Hz"
     assert min(heard_first.snr_db, heard_second.snr_db) > 10.0, (heard_first, heard_second)

@@ -189,6 +189,10 @@ class ServerProcess:
             raise ServerError(f"pbx {' '.join(arguments)} --json printed no list: {rows}")
         return rows
 
+    def events(self, *arguments: str) -> list[dict[str, Any]]:
+        """Events of ``pbx log``; it prints one JSON object a line, because it may never end."""
+        return [json.loads(line) for line in self.run("log", *arguments, "--json").splitlines()]
+
     def create_domain(self, domain: str = DOMAIN) -> None:
         self.run("domain", "create", domain)
 
