@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,6 +154,7 @@ class Play:
             pair.wire.append(packet)
 
 
+@pytest.mark.slow
 @settings(max_examples=300)
 @given(
     steps=st.lists(st.tuples(st.sampled_from(USER), st.sampled_from(FATES)), max_size=60),
@@ -182,6 +184,7 @@ def test_every_call_ends_and_leaves_nothing(
     assert all(count == 1 for count in play.ends.values())
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(
     data=st.binary(max_size=300),
