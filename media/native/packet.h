@@ -5,7 +5,7 @@
  * are driven side by side by tests/property/test_relay_twins.py.
  *
  * Who writes what:
- *   control side (Python threads, one at a time under relay.control): `config`, the tables.
+ *   control side (Python, under the GIL): `config`, the tables.
  *   packet side (the one worker that owns the stream's socket): latch and counters.
  *   any worker: packets_out, bytes_out, rtcp_out of a sink, by atomic addition.
  * The packet side takes no lock. Configurations are immutable and replaced by pointer; what was
