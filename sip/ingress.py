@@ -16,6 +16,7 @@ from sip.dialog.invite import InviteUsage, refer_target
 from sip.errors import LocalProtocolError, MalformedHeader
 from sip.events import ReferReceived, RequestReceived
 from sip.flow import Flow
+from sip.headers import parse_via
 from sip.message import REASONS, Request
 from sip.transaction.match import ServerKey, TopVia, server_key, tag_of, top_via
 from sip.transaction.server import ServerTransaction
@@ -88,24 +89,47 @@ class Ingress:
         core.count(f"refused_{status}")
         if request.method == "ACK":
             return
+        vias = self._vias(request, flow)
+        if not vias:
+            core.count("dropped")
+            return
         first = request.first
-        to = first("To") or ""
-        if ";tag=" not in to:
+        to = first("To")
+        if to and not _tagged(to):
             # RFC 3261 §8.2.7: the same tag each time, though nothing is remembered.
             text = f"{first('Call-ID')}{first('CSeq')}{first('Via')}"
             to = f"{to};tag={crc32(text.encode('utf-8', 'surrogateescape'), core.secret):08x}"
-        lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        try:
-            vias = top_via(request, flow).echo
-        except MalformedHeader:
-            core.count("dropped")
-            return
+        # What the request lacks, the answer lacks too (RFC 4475 §3.3.1).
+        echoed = [
+            f"{name}: {value}\r\n"
+            for name, value in (
+                ("From", first("From")),
+                ("To", to),
+                ("Call-ID", first("Call-ID")),
+                ("CSeq", first("CSeq")),
+                *headers,
+            )
+            if value
+        ]
         text = (
-            f"SIP/2.0 {status} {reason or REASONS.get(status, '')}\r\n{vias}"
-            f"From: {first('From')}\r\nTo: {to}\r\nCall-ID: {first('Call-ID')}\r\n"
-            f"CSeq: {first('CSeq')}\r\n{lines}{core.server_line}Content-Length: 0\r\n\r\n"
+            f"SIP/2.0 {status} {reason or REASONS.get(status, '')}\r\n{vias}{''.join(echoed)}"
+            f"{core.server_line}Content-Length: 0\r\n\r\n"
         )
         core.send(flow, text.encode("utf-8", "surrogateescape"))
+
+    def _vias(self, request: Request, flow: Flow) -> str:
+        """The Via lines of an answer, "" when there is nowhere to send one.
+
+        Parameters that cannot be read (RFC 4475 §3.1.2.1) are echoed as they came: the answer
+        goes to the source, and a client that wrote them may know its own branch again.
+        """
+        try:
+            return top_via(request, flow).echo
+        except MalformedHeader:
+            lines = request.all("Via")
+            if len(lines) > self.core.config.limits.via or not _names_hop(lines):
+                return ""
+            return "".join([f"Via: {line}\r\n" for line in lines])
 
     def _reject(self, request: Request, flow: Flow, rejection: Rejection) -> None:
         if rejection.discard:
@@ -146,7 +170,7 @@ class Ingress:
         tag = invite.to_tag
         core = self.core
         to = request.first("To") or ""
-        if tag and ";tag=" not in to:
+        if tag and not _tagged(to):
             to = f"{to};tag={tag}"
         text = (
             f"SIP/2.0 200 OK\r\n{via.echo}"
@@ -269,8 +293,9 @@ class Ingress:
             return Rejection(483, REASONS[483])
         if method in _DIALOG_ONLY:
             return Rejection(481, REASONS[481])
-        if method == "INVITE" and not request.has("Contact"):
-            # RFC 3261 §8.1.1.8: without it there is nowhere to send a BYE.
+        if method == "INVITE" and not request.has("Contact") and request.via.is_rfc3261:
+            # RFC 3261 §8.1.1.8: without it there is nowhere to send a BYE. A peer that follows
+            # RFC 2543 is called back at its From (RFC 4475 §3.4.1).
             return Rejection(400, "INVITE needs a Contact")
         if method != "REGISTER" and request.has("Require"):
             return check_required(request, config.understood)
@@ -289,6 +314,27 @@ class Ingress:
             core.config.session_expires_s,
         )
         usage.receive_invite(transaction, request, flow, now)
+
+
+def _tagged(to: str) -> bool:
+    """Whether a To value has a tag: a second one would make it unreadable."""
+    if ";tag=" in to:
+        return True
+    try:
+        return bool(tag_of(to))
+    except MalformedHeader:
+        return False
+
+
+def _names_hop(vias: list[str]) -> bool:
+    """Whether the top Via says at least who sent it."""
+    if not vias:
+        return False
+    try:
+        parse_via(vias[0].partition(";")[0])
+    except MalformedHeader:
+        return False
+    return True
 
 
 def contact_head(request: Request) -> str:

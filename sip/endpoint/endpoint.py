@@ -186,11 +186,16 @@ class SipEndpoint:
             return  # Fed from within a pump: the running one goes round once more.
         engine = self._engine
         self._pumping = True
+        closing: list[CloseFlow] = []
         try:
             for _ in range(self._limits.pump_rounds):
                 outputs = engine.outputs()
                 for output in outputs:
-                    self._carry_out(output, now)
+                    if isinstance(output, CloseFlow):
+                        # What came before the fault is answered by the events first.
+                        closing.append(output)
+                    else:
+                        self._carry_out(output, now)
                 events = engine.events()
                 if events:
                     self._on_events(events, now)
@@ -200,20 +205,20 @@ class SipEndpoint:
                 # Something feeds on itself (a target that fails at once, again and again).
                 self._flush_handle = self._loop.call_soon(self._flush)
         finally:
+            for output in closing:
+                self._streams.close_flow(output.flow, now)
             self._pumping = False
             self._arm(engine.next_timer(), now)
 
-    def _carry_out(self, output: Transmit | Resolve | CloseFlow, now: float) -> None:
+    def _carry_out(self, output: Transmit | Resolve, now: float) -> None:
         if isinstance(output, Transmit):
             to = output.to
             if to.transport == "udp":
                 self._send_datagram(to, output.data, output.token, now)
             else:
                 self._streams.send(to, output.data, output.token, now)
-        elif isinstance(output, Resolve):
-            self._resolve(output, now)
         else:
-            self._streams.close_flow(output.flow, now)
+            self._resolve(output, now)
 
     def _send_datagram(self, to: Flow | Target, data: bytes, token: object, now: float) -> None:
         flow = to if isinstance(to, Flow) else to.flow

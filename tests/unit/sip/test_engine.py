@@ -115,6 +115,23 @@ def test_refusal(data: bytes, status: int) -> None:
     assert untouched(made)
 
 
+def test_what_cannot_be_read_is_echoed_and_what_is_missing_stays_missing() -> None:
+    """RFC 4475 §3.1.2.1 and §3.3.1: the answer to a bad request holds nothing made up."""
+    made = engine()
+    made.receive_datagram(message().replace(b"z9hG4bKx1", b'z9"hG4bKx1'), FLOW, 0.0)
+    made.receive_datagram(message().replace(b"Call-ID", b"No-ID"), FLOW, 0.0)
+    made.receive_datagram(message("BYE", to="<sip:bob@192.0.2.1> ; tag = gone"), FLOW, 0.0)
+    unreadable, lacking, tagged = made.outputs()
+    assert isinstance(unreadable, Transmit)
+    assert unreadable.data.startswith(b"SIP/2.0 400 ")
+    assert b';branch=z9"hG4bKx1' in unreadable.data
+    assert isinstance(lacking, Transmit)
+    assert b"Call-ID" not in lacking.data.partition(b"\r\n")[2]
+    assert b"None" not in lacking.data
+    assert isinstance(tagged, Transmit)
+    assert tagged.data.count(b"tag") == 2  # From's and To's own
+
+
 @pytest.mark.parametrize(
     "data",
     [
