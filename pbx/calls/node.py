@@ -39,9 +39,12 @@ from sip import events as sip_events
 from sip.engine import SipEngine
 from sip.errors import RemoteProtocolError
 from sip.headers import parse_replaces
+from sip.validation import check_accept
 
 #: The server's own end of calls when it stops in order.
 STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
+#: What an INVITE must be able to take as an answer (RFC 3261 §13.2.1).
+_ANSWER_TYPES: Final = ("application/sdp",)
 
 
 class SignalNode:
@@ -179,6 +182,10 @@ class SignalNode:
             return
         if request.body and request.content_type != "application/sdp":
             usage.reject(415, None, (("Accept", "application/sdp"),), now=now)
+            return
+        unacceptable = check_accept(request, _ANSWER_TYPES)
+        if unacceptable is not None:
+            usage.reject(unacceptable.status, unacceptable.reason, now=now)
             return
         identity = authenticator.inviter(usage, request, flow, now)
         if identity is None:
