@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.interop.conftest import TRUSTING, PhoneOf, with_accounts
@@ -21,22 +23,23 @@ def test_two_hundred_running_calls_get_their_records(tmp_path: Path) -> None:
     server.start()
     try:
         with_accounts(server)
-        with (
-            Sipp(tmp_path, "uas_answer", calls=2 * CALLS, timeout_s=120) as uas,
-            Sipp(
-                tmp_path,
-                "uac_plain",
-                server.address(),
-                calls=CALLS,
-                rate=100,
-                hold_ms=100_000,
-                timeout_s=120,
-            ) as uac,
-        ):
+        with ExitStack() as sipps:
+            uas = sipps.enter_context(Sipp(tmp_path, "uas_answer", calls=2 * CALLS, timeout_s=120))
             register(tmp_path, server.address(), "bob", uas.port)
+            uac = sipps.enter_context(
+                Sipp(
+                    tmp_path,
+                    "uac_plain",
+                    server.address(),
+                    calls=CALLS,
+                    rate=100,
+                    hold_ms=100_000,
+                    timeout_s=120,
+                )
+            )
             deadline = time.monotonic() + 30.0
-            while sum(call["state"] == "answered" for call in server.calls()) < CALLS:
-                assert time.monotonic() < deadline, server.calls()[:3]
+            while (up := Counter(call["state"] for call in server.calls()))["answered"] < CALLS:
+                assert time.monotonic() < deadline, f"{up}\n{uac.story()}"
             killed_s = time.time()
             server.kill()
             uac.kill()
