@@ -4,10 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LOCK_PACKETS 4
-#define CANDIDATE_LIFE_S 1.0
-#define RIVAL_S 0.2
-#define MAX_SEQUENCE_STEP 3000
+#include "latch.h"
+#include "shared.h"
+
 #define MAX_DROPOUT 3000
 #define MAX_MISORDER 100
 #define RATE_BURST_S 0.25
@@ -16,70 +15,9 @@
 #define ALARM_INTERVAL_S 10.0
 #define MAX_ROUND_TRIP (60u << 16)
 
-enum { RANK_SDP_ADDRESS, RANK_SDP_HOST, RANK_SIGNALLING_HOST, RANK_OTHER };
 enum { RTP_HEADER_BYTES = 12, RTCP_MIN_BYTES = 8, SENDER_REPORT = 200, RECEIVER_REPORT = 201 };
 
-/* Only the owner writes: it needs no order to read back its own. A store with release order
- * comes after the store that made `version` odd, which is what readers rely on. */
-#define MINE(field) atomic_load_explicit(&(field), memory_order_relaxed)
-#define PUT(field, value) atomic_store_explicit(&(field), (value), memory_order_release)
-#define ADD(field, value) PUT(field, MINE(field) + (value))
-#define SEEN(field) atomic_load_explicit(&(field), memory_order_acquire)
-
-struct rtp {
-    uint32_t timestamp, ssrc;
-    int32_t sequence_number; /* -1: not RTP */
-    uint8_t payload_type;
-    bool marker;
-    size_t payload_bytes;
-};
-
-/* -- shared values ------------------------------------------------------------------------ */
-
-static void write_begin(atomic_uint *version)
-{
-    atomic_store_explicit(version, MINE(*version) + 1, memory_order_relaxed);
-}
-
-static void write_end(atomic_uint *version)
-{
-    PUT(*version, MINE(*version) + 1);
-}
-
-static void share(struct shared_address *shared, const struct address *address, uint64_t epoch)
-{
-    write_begin(&shared->version);
-    PUT(shared->high, address->high);
-    PUT(shared->low, address->low);
-    PUT(shared->rest, epoch << 32 | (uint64_t)address->family << 16 | address->port);
-    write_end(&shared->version);
-}
-
-/* False: none was learned under this epoch. */
-static bool read_shared(struct shared_address *shared, uint64_t epoch, struct address *out)
-{
-    uint64_t rest;
-    unsigned before, after;
-    do {
-        before = SEEN(shared->version);
-        out->high = SEEN(shared->high);
-        out->low = SEEN(shared->low);
-        rest = SEEN(shared->rest);
-        after = atomic_load_explicit(&shared->version, memory_order_relaxed);
-    } while (before != after || (before & 1) != 0);
-    out->family = (uint16_t)(rest >> 16);
-    out->port = (uint16_t)rest;
-    return out->family != 0 && rest >> 32 == (epoch & 0xFFFFFFFF);
-}
-
-static void tell(struct ring *ring, const struct event *event)
-{
-    unsigned tail = MINE(ring->tail);
-    if (tail - SEEN(ring->head) == RING_EVENTS)
-        return; /* lost; the counters still tell */
-    ring->events[tail % RING_EVENTS] = *event;
-    PUT(ring->tail, tail + 1);
-}
+/* -- tables ------------------------------------------------------------------------------- */
 
 struct stream *packet_lookup(struct table *table, uint64_t handle)
 {
@@ -118,184 +56,6 @@ struct stream *packet_stream_new(uint64_t handle, int fd, const struct address *
     atomic_init(&stream->shown_ssrc, -1);
     atomic_init(&stream->last_in_s, -1.0);
     return stream;
-}
-
-/* -- latch (latch.py) --------------------------------------------------------------------- */
-
-static uint8_t rank_of(const struct config *config, const struct address *source)
-{
-    if (config->remote.family != 0 && same_host(source, &config->remote))
-        return source->port == config->remote.port ? RANK_SDP_ADDRESS : RANK_SDP_HOST;
-    if (config->signalling.family != 0 && same_host(source, &config->signalling))
-        return RANK_SIGNALLING_HOST;
-    return RANK_OTHER;
-}
-
-/* Follow a configuration that opened learning again. */
-static void latch_follow(struct stream *stream, const struct config *config)
-{
-    if (stream->epoch == config->epoch)
-        return;
-    stream->epoch = config->epoch;
-    stream->learning = config->nat;
-    stream->rebinding = false;
-    stream->candidates = 0;
-}
-
-static bool latch_is_stranger(const struct stream *stream, const struct config *config,
-                              const struct address *source)
-{
-    if (!config->nat) {
-        if (config->remote.family == 0 || !same_host(source, &config->remote))
-            return true;
-        return source->port != config->remote.port && !config->asymmetric;
-    }
-    if (stream->learning)
-        return rank_of(config, source) > config->worst_rank;
-    return !same_host(source, &stream->locked);
-}
-
-static struct candidate *latch_candidate(struct stream *stream, const struct address *source,
-                                         uint8_t rank, double now)
-{
-    struct candidate *worst = NULL, *place;
-    for (uint32_t i = 0; i < stream->candidates; i++) {
-        struct candidate *one = &stream->candidate[i];
-        if (same_address(&one->source, source))
-            return one;
-        if (worst == NULL || one->rank > worst->rank
-            || (one->rank == worst->rank && one->last_s < worst->last_s))
-            worst = one;
-    }
-    if (stream->candidates < MAX_CANDIDATES || worst == NULL)
-        place = &stream->candidate[stream->candidates++];
-    else if (worst->rank > rank || now - worst->last_s > CANDIDATE_LIFE_S)
-        place = worst;
-    else
-        return NULL;
-    memset(place, 0, sizeof *place);
-    place->source = *source;
-    place->rank = rank;
-    return place;
-}
-
-/* Count one packet of a candidate; returns how many came in sequence. */
-static uint32_t latch_weigh(struct candidate *one, const struct rtp *rtp, double now)
-{
-    bool in_sequence = one->count > 0 && now - one->last_s <= CANDIDATE_LIFE_S
-                       && rtp->ssrc == one->ssrc
-                       && (rtp->sequence_number < 0
-                           || rtp->sequence_number == ((one->sequence_number + 1) & 0xFFFF));
-    one->count = in_sequence ? one->count + 1 : 1;
-    one->ssrc = rtp->ssrc;
-    one->sequence_number = rtp->sequence_number;
-    one->last_s = now;
-    return one->count;
-}
-
-static void latch_lock(struct stream *stream, const struct address *source)
-{
-    stream->learning = stream->rebinding = false;
-    stream->candidates = 0;
-    stream->locked = *source;
-    share(&stream->lock, source, stream->epoch);
-}
-
-static enum reason latch_learn(struct table *table, struct ring *ring, struct stream *stream,
-                               const struct config *config, const struct address *source,
-                               const struct rtp *rtp, double now)
-{
-    if (packet_is_own_port(table, source))
-        return DROP_OWN_PORT;
-    if (rtp->payload_bytes == 0)
-        return DROP_NOT_LOCKED;
-    struct candidate *one = latch_candidate(stream, source, rank_of(config, source), now);
-    if (one == NULL || latch_weigh(one, rtp, now) < LOCK_PACKETS)
-        return DROP_NOT_LOCKED;
-    for (uint32_t i = 0; i < stream->candidates; i++) {
-        const struct candidate *rival = &stream->candidate[i];
-        if (rival->rank < one->rank && rival->count > 1 && now - rival->last_s <= RIVAL_S)
-            return DROP_NOT_LOCKED;
-    }
-    latch_lock(stream, source);
-    tell(ring, &(struct event){
-                   .kind = EVENT_LOCKED, .handle = stream->handle, .address = *source});
-    return ACCEPTED;
-}
-
-static enum reason latch_rebind(struct table *table, struct ring *ring, struct stream *stream,
-                                const struct config *config, const struct address *source,
-                                const struct rtp *rtp, double now)
-{
-    if (now - stream->last_s < config->rebind_silence_s || rtp->ssrc != stream->last_ssrc)
-        return DROP_SOURCE;
-    if (rtp->sequence_number >= 0) {
-        uint32_t step = (uint32_t)(rtp->sequence_number - stream->last_sequence_number) & 0xFFFF;
-        uint32_t elapsed = rtp->timestamp - stream->last_timestamp;
-        if (step == 0 || step >= MAX_SEQUENCE_STEP || elapsed >= 1u << 31)
-            return DROP_SOURCE;
-    }
-    if (packet_is_own_port(table, source))
-        return DROP_OWN_PORT;
-    if (!stream->rebinding) {
-        stream->rebinding = true;
-        stream->candidates = 0;
-    }
-    struct candidate *one = latch_candidate(stream, source, RANK_SDP_HOST, now);
-    if (one == NULL || latch_weigh(one, rtp, now) < LOCK_PACKETS)
-        return DROP_NOT_LOCKED;
-    struct address old = stream->locked;
-    latch_lock(stream, source);
-    tell(ring, &(struct event){.kind = EVENT_REBOUND,
-                               .handle = stream->handle,
-                               .address = *source,
-                               .old = old});
-    write_begin(&stream->version);
-    ADD(stream->source_changes, 1);
-    write_end(&stream->version);
-    return ACCEPTED;
-}
-
-/* Judge a packet whose source is no stranger. */
-static enum reason latch_receive(struct table *table, struct ring *ring, struct stream *stream,
-                                 const struct config *config, const struct address *source,
-                                 const struct rtp *rtp, double now)
-{
-    if (config->nat && (stream->learning || !same_address(source, &stream->locked))) {
-        enum reason reason
-            = stream->learning ? latch_learn(table, ring, stream, config, source, rtp, now)
-                               : latch_rebind(table, ring, stream, config, source, rtp, now);
-        if (reason != ACCEPTED)
-            return reason;
-    } else if (stream->rebinding) {
-        stream->rebinding = false;
-        stream->candidates = 0;
-    }
-    stream->last_ssrc = rtp->ssrc;
-    stream->last_sequence_number = rtp->sequence_number;
-    stream->last_timestamp = rtp->timestamp;
-    stream->last_s = now;
-    return ACCEPTED;
-}
-
-/* RTCP on the port of RTP. Strangers were dropped before. */
-static enum reason latch_control(const struct stream *stream, const struct config *config,
-                                 const struct address *source)
-{
-    if (!config->nat)
-        return ACCEPTED;
-    if (stream->learning)
-        return DROP_NOT_LOCKED;
-    return same_address(source, &stream->locked) ? ACCEPTED : DROP_SOURCE;
-}
-
-/* Whom the media of a stream is accepted from, as seen from any thread. */
-static bool lock_of(struct stream *stream, const struct config *config, struct address *out)
-{
-    if (config->nat)
-        return read_shared(&stream->lock, config->epoch, out);
-    *out = config->remote;
-    return out->family != 0;
 }
 
 /* -- counters (counters.py) --------------------------------------------------------------- */
@@ -454,7 +214,7 @@ static bool rtp_lock(struct table *table, const struct config *config, struct ad
     struct stream *companion = packet_lookup(table, config->rtp_stream);
     if (companion != NULL) {
         const struct config *theirs = atomic_load(&companion->config);
-        return theirs != NULL && lock_of(companion, theirs, out);
+        return theirs != NULL && latch_lock_of(companion, theirs, out);
     }
     *out = config->remote;
     return !config->nat && out->family != 0;
@@ -467,7 +227,7 @@ static bool destination(struct table *table, struct stream *stream, const struct
     *out = config->remote;
     if (!config->nat)
         return out->family != 0;
-    if (!(config->rtcp ? rtp_lock(table, config, &lock) : lock_of(stream, config, &lock)))
+    if (!(config->rtcp ? rtp_lock(table, config, &lock) : latch_lock_of(stream, config, &lock)))
         return config->early && out->family != 0;
     if (!config->rtcp) {
         *out = lock;
@@ -659,6 +419,6 @@ void packet_stats(struct stream *stream, struct stats *out)
     out->rtcp_out = SEEN(stream->rtcp_out);
     out->round_trip = SEEN(stream->round_trip);
     const struct config *config = atomic_load(&stream->config);
-    if (config == NULL || !lock_of(stream, config, &out->locked))
+    if (config == NULL || !latch_lock_of(stream, config, &out->locked))
         out->locked.family = 0;
 }

@@ -1,8 +1,8 @@
 /* The packet path of the relay: what is accepted, where it leaves, what is counted.
  *
  * Fed by loop.c with datagrams and by module.c with configurations; no system call is made here.
- * latch.py, counters.py and core.py are the same rules in Python and say why they are so; both
- * are driven side by side by tests/property/test_relay_twins.py.
+ * The latch is in latch.c. latch.py, counters.py and core.py are the same rules in Python and say
+ * why they are so; both are driven side by side by tests/property/test_relay_twins.py.
  *
  * Who writes what:
  *   control side (Python, under the GIL): `config`, the tables.

@@ -13,7 +13,7 @@ build() {
     shift
     "${CC:-cc}" -std=c11 -g -O1 -fno-omit-frame-pointer -Wall -Wextra -Werror "$@" \
         -I"$root/media/native" "$root/tests/fuzz/relay_fuzz.c" \
-        "$root/media/native/packet.c" "$root/media/native/loop.c" -pthread -o "$work/$output"
+        "$root/media/native/packet.c" "$root/media/native/latch.c" "$root/media/native/loop.c" -pthread -o "$work/$output"
 }
 
 build memory -fsanitize=address,undefined -fno-sanitize-recover=all
