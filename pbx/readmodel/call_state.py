@@ -205,7 +205,10 @@ def _allocated(call: CallState, record: Record, event: c.MediaAllocated) -> None
 
 
 def _measured(call: CallState, record: Record, event: c.MediaStats) -> None:
-    leg = call.leg(event.leg_id, call.start_ns)
+    leg = call.legs.get(event.leg_id)
+    if leg is None:
+        # A leg of another call that was to join this one (an attended transfer that failed).
+        return
     leg.codec = event.codec or leg.codec
     leg.packets_in += event.packets_in
     leg.packets_out += event.packets_out
