@@ -377,9 +377,12 @@ def _judge_audio(plan: Plan, story: Story) -> list[str]:
         (moment, by_call_id.get(call_ids[0]), by_call_id.get(call_ids[1]))
         for moment, call_ids in story.joined
     ]
+    # While a transfer is carried out one party may have moved on before the other one.
+    leaving = [call.refer_sent_at for call in plan.calls if call.refer_sent_at]
     wrong = []
     for index, (since, one, other) in enumerate(joined):
         until = joined[index + 1][0] if index + 1 < len(joined) else float("inf")
+        until = min([until, *(moment for moment in leaving if moment > since)])
         if one is None or other is None:
             continue
         for talker, listener in ((one, other), (other, one)):

@@ -333,6 +333,7 @@ class FakePhone:
             return
         if heard.status != 200:
             self.report("register-refused", str(heard.status), heard)
+            self._register_again(30.0, expires_s)
             return
         granted = self._granted(heard)
         if expires_s == 0:
