@@ -24,7 +24,8 @@ static inline void write_end(atomic_uint *version)
     PUT(*version, MINE(*version) + 1);
 }
 
-static inline void share(struct shared_address *shared, const struct address *address, uint64_t epoch)
+static inline void share(struct shared_address *shared, const struct address *address,
+                         uint64_t epoch)
 {
     write_begin(&shared->version);
     PUT(shared->high, address->high);
