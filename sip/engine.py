@@ -123,9 +123,9 @@ class SipEngine:
         core.open_flow(flow, StreamFramer(core.config.limits))
 
     def receive_stream(self, flow: Flow, data: bytes, now: float) -> int:
-        """Bytes of a stream, or one WebSocket message; the result counts complete messages.
+        """Bytes of a stream, or one WebSocket message; the result counts what was understood.
 
-        Keep-alives count too. 0 means that a message is still incomplete.
+        Keep-alives count, unreadable messages do not: with 0 the shell's patience runs on.
         """
         core = self._core
         core.now = now
@@ -142,12 +142,14 @@ class SipEngine:
                 self.receive_datagram(data, flow, now)
             return 1
         messages = state.framer.feed(data)
+        understood = len(messages)
         for message in messages:
             if isinstance(message, Request):
                 self._ingress.receive(message, flow, now)
             elif isinstance(message, Response):
                 self._response(message, flow, now)
             elif isinstance(message, ParseError):
+                understood -= 1
                 self._unreadable(message, flow)
             else:
                 core.count("keep_alives")
@@ -155,7 +157,7 @@ class SipEngine:
                     core.send(flow, _PONG)  # RFC 5626 §4.4.1
         if state.framer.broken:
             core.outputs.append(CloseFlow(flow, "framing lost"))
-        return len(messages)
+        return understood
 
     def flow_closed(self, flow: Flow, now: float) -> None:
         """A stream is gone: what waited on it fails now instead of by timeout (RFC 5626 §4.3)."""
