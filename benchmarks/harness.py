@@ -25,6 +25,9 @@ from typing import Final
 
 import psutil
 
+from pbx.cli.administration import administration
+from pbx.datadir import DataDirectory
+
 HOST: Final = "127.0.0.1"
 DOMAIN: Final = "bench.example"
 PASSWORD: Final = "bench-password-1"
@@ -119,19 +122,15 @@ def ringlog(*, media: str, limits: str = "", accounts: int = 0) -> Iterator[Runn
     patience.cancel()
     running = Running("ringlog", process, port)
     try:
-        pbx(data, "domain", "create", DOMAIN)
-        for name in ("alice", "bob", *(f"phone{number}" for number in range(accounts))):
-            pbx(data, "account", "create", f"{name}@{DOMAIN}", "--password", PASSWORD)
+        names = ["alice", "bob", *(f"phone{number}" for number in range(accounts))]
+        with administration(DataDirectory(data / "data"), "bench") as administrator:
+            administrator.create_domain(DOMAIN)
+            for name in names:
+                administrator.create_account(f"{name}@{DOMAIN}", PASSWORD)
         yield running
     finally:
         running.stop()
         shutil.rmtree(data, ignore_errors=True)
-
-
-def pbx(data: Path, *arguments: str) -> str:
-    """Run a command of ours on the server's data."""
-    command = [*PBX, *arguments, "--data", str(data / "data")]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 @contextlib.contextmanager

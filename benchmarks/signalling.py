@@ -113,13 +113,13 @@ class Phones:
         engine.receive_datagram(text.encode(), flow, self.now)
         sent: list[str] = []
         while True:
-            events = engine.events()
             outputs = engine.outputs()
-            if not events and not outputs:
-                return sent
+            sent += [item.data.decode() for item in outputs if isinstance(item, Transmit)]
+            events = engine.events()
             if events:
                 self.node.on_events(events, self.now)
-            sent += [item.data.decode() for item in outputs if isinstance(item, Transmit)]
+            elif not outputs:
+                return sent
 
     def call(self, number: int) -> None:
         """INVITE, 180, 200, ACK, BYE, 200."""

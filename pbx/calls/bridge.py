@@ -45,12 +45,27 @@ class Bridge:
         other = answerer.party() if answerer is not None else None
         self.call.node.media.offer(self.id, offerer.party(), other, body, now, self._guard(done))
 
-    def answer(self, offerer: Leg, answerer: Leg, body: bytes, now: float, done: Done) -> None:
-        """Have the answer of `answerer` rewritten for `offerer`."""
+    def answer(
+        self,
+        offerer: Leg,
+        answerer: Leg,
+        body: bytes,
+        now: float,
+        done: Done,
+        *,
+        early: bool = False,
+    ) -> None:
+        """Have the answer of `answerer` rewritten for `offerer`; `early` while it still rings."""
         if self.released:
             return
         self.call.node.media.answer(
-            self.id, offerer.party(), answerer.party(), body, now, self._guard(done)
+            self.id,
+            offerer.party(),
+            answerer.party(),
+            body,
+            now,
+            self._guard(done),
+            early=early,
         )
 
     def note_allocated(self, now: float) -> None:

@@ -21,6 +21,7 @@ from pbx.calls.cause import (
     EndedBy,
     failure,
 )
+from pbx.calls.join import Join
 from pbx.calls.journal import Journal
 from pbx.calls.leg import Leg, Role
 from pbx.calls.setup import Setup
@@ -186,6 +187,30 @@ class Call:
         self.journal.write(MediaTimedOut(bridge=bridge.id, elapsed_ms=self.journal.elapsed_ms(now)))
         end = End(200, EndCause.MEDIA_TIMEOUT, Q850_TIMER_EXPIRY, EndedBy.SERVER, "media timeout")
         self.finish(end, now)
+
+    def on_media_lost(self, now: float) -> None:
+        """The media service lost its sessions: two who talk are joined in a new one.
+
+        What is not simply two who talk (ringing, a transfer) ends.
+        """
+        pair, old = self.pair, self.bridge
+        rearranged = self.transfer or self.claimed_by or self.negotiating
+        if self.state is not CallState.ANSWERED or pair is None or rearranged:
+            self.finish(cause.failure(500, EndedBy.SERVER, "the media service restarted"), now)
+            return
+        self.decided("media", "joined anew", "the media service restarted", now)
+        self.negotiating = pair[0]
+
+        def joined(status: int, later: float) -> None:
+            self.negotiating = None
+            if status >= 300:
+                self.finish(
+                    cause.failure(500, EndedBy.SERVER, "media could not be restored"), later
+                )
+            elif old is not None:
+                old.release(later, _nothing)
+
+        Join(self, *pair, joined).start(now)
 
     # The end.
 

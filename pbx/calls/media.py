@@ -9,6 +9,7 @@ directly.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final
 
 from media.errors import NgBusy
@@ -20,6 +21,8 @@ from pbx.calls.ports import MediaParty, MediaReply
 #: Distance of pings; three lost ones mark the service as away and new calls get 503.
 PING_S: Final = 2.0
 _AWAY_AFTER: Final = 3
+#: A foreign engine does not report that it gave a session up: each is asked after so often.
+_QUERY_EVERY_S: Final = 30.0
 
 
 _Replied = Callable[[NgReply, float], None]
@@ -37,17 +40,25 @@ class NgMedia:
         node: str = "",
         epoch: str = "",
         on_timeout: Callable[[str, float], None] | None = None,
+        on_restarted: Callable[[float], None] | None = None,
     ) -> None:
         """`name` appears in the log; `prefix` makes cookies unique; `send` sends a datagram.
 
         `node` and `epoch` announce us to our own service, which then reports media time-outs
-        and drops calls of an earlier run. `on_timeout(session, now)` gets those reports.
+        and drops calls of an earlier run. `on_timeout(session, now)` gets those reports,
+        `on_restarted(now)` that the service lost all sessions. A foreign engine reports nothing:
+        its sessions are asked after in turn.
         """
         self.name = name
         self._send = send
         self._node = node
         self._epoch = epoch
         self._on_timeout = on_timeout
+        self._on_restarted = on_restarted
+        self._instance = ""
+        self._foreign = not node
+        self._open: dict[str, float] = {}
+        """Sessions of a foreign engine and when they were last known to be there, oldest first."""
         self._client = NgClient(prefix, on_event=self._event)
         self._sessions: dict[str, list[tuple[dict[str, Any], _Replied]]] = {}
         """Sessions with a request under way, and the requests that wait behind it."""
@@ -91,6 +102,8 @@ class NgMedia:
             # hello doubles as ping: after a restart of the service it subscribes us again.
             hello = messages.hello(self._node, self._epoch) if self._node else messages.ping()
             self._request(hello, now, self._ponged)
+            if self._foreign:
+                self._ask_after(now)
 
     def statistics(self) -> dict[str, int]:
         """Counters of the client."""
@@ -104,6 +117,29 @@ class NgMedia:
         self.answered = True
         if messages.is_unknown_command(reply.data):
             self._node = ""  # a foreign engine: it knows only ping
+            self._foreign = True
+            return
+        instance = str(reply.data.get("instance", ""))
+        known, self._instance = self._instance, instance
+        if known and known != instance and self._on_restarted is not None:
+            self._on_restarted(now)
+
+    def _ask_after(self, now: float) -> None:
+        """Query the sessions that were not heard of for long; an unknown one has timed out."""
+        for session, heard_at in list(self._open.items()):
+            if now - heard_at < _QUERY_EVERY_S:
+                return
+            del self._open[session]
+            self._open[session] = now
+            if session not in self._sessions:
+                self._ask(session, messages.query(session), now, partial(self._queried, session))
+
+    def _queried(self, session: str, reply: NgReply, now: float) -> None:
+        if reply.ok or reply.is_local or session not in self._open:
+            return
+        del self._open[session]
+        if self._on_timeout is not None:
+            self._on_timeout(session, now)
 
     def _event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "media-timeout" and self._on_timeout is not None:
@@ -161,6 +197,8 @@ class NgMedia:
             rtcp_mux=("demux",),
             origin_key=answerer.tag if answerer is not None else "",
         )
+        if self._foreign:
+            self._open.setdefault(session, now)
         self._ask(session, message, now, lambda reply, later: done(_reply(reply), later))
 
     def answer(
@@ -171,6 +209,8 @@ class NgMedia:
         sdp: bytes,
         now: float,
         done: Callable[[MediaReply, float], None],
+        *,
+        early: bool = False,
     ) -> None:
         message = messages.answer(
             session,
@@ -179,6 +219,7 @@ class NgMedia:
             sdp,
             received_from=answerer.source,
             origin_key=offerer.tag,
+            provisional=early,
         )
         self._ask(session, message, now, lambda reply, later: done(_reply(reply), later))
 
@@ -189,6 +230,8 @@ class NgMedia:
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None:
+        self._open.pop(session, None)
+
         def deleted(reply: NgReply, later: float) -> None:
             done(_figures(reply), later)
 
@@ -196,7 +239,7 @@ class NgMedia:
 
 
 def _reply(reply: NgReply) -> MediaReply:
-    return MediaReply(reply.sdp, reply.error)
+    return MediaReply(reply.sdp, reply.error, reply.is_capacity if reply.error else False)
 
 
 def _figures(reply: NgReply) -> Mapping[str, LegMedia]:
@@ -234,6 +277,8 @@ class NoMedia:
         sdp: bytes,
         now: float,
         done: Callable[[MediaReply, float], None],
+        *,
+        early: bool = False,
     ) -> None:
         done(MediaReply(sdp), now)
 

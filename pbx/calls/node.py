@@ -168,6 +168,11 @@ class SignalNode:
         if bridge is not None:
             bridge.call.on_media_timeout(bridge, now)
 
+    def on_media_restarted(self, now: float) -> None:
+        """The media service was started again and knows nothing of our calls."""
+        for call in list(self.calls.values()):
+            call.on_media_lost(now)
+
     def _invite(self, event: sip_events.InviteReceived, now: float) -> None:
         usage, request, flow = event.usage, event.request, event.flow
         authenticator = self.authenticator

@@ -61,6 +61,8 @@ class MediaReply(NamedTuple):
 
     sdp: bytes
     error: str = ""
+    full: bool = False
+    """The service has no room or is away: the call is refused for that, not for its description."""
 
 
 class MediaPort(Protocol):
@@ -95,7 +97,11 @@ class MediaPort(Protocol):
         sdp: bytes,
         now: float,
         done: Callable[[MediaReply, float], None],
-    ) -> None: ...
+        *,
+        early: bool = False,
+    ) -> None:
+        """`early`: the answerer still rings, its media may be silent."""
+        ...
 
     def delete(
         self,

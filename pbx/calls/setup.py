@@ -162,7 +162,7 @@ class Setup:
             caller.ringing(status, True, False, later)
             caller.usage.provisional(status, reply.sdp, now=later)
 
-        bridge.answer(caller, leg, body, now, answered)
+        bridge.answer(caller, leg, body, now, answered, early=True)
 
     def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None:
         """Somebody took the call."""

@@ -75,6 +75,7 @@ class Timers:
     def _cancelled(self) -> None:
         self._dead += 1
         if self._dead > _SLACK and self._dead * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].callback is not None]
+            # In place: run() may be in the middle of it.
+            self._heap[:] = [entry for entry in self._heap if entry[2].callback is not None]
             heapq.heapify(self._heap)
             self._dead = 0

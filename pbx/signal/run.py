@@ -195,6 +195,7 @@ class _Signal:
                 node=settings.server.node if engine == "local" else "",
                 epoch=epoch,
                 on_timeout=lambda session, now: self.node.on_media_timeout(session, now),
+                on_restarted=lambda now: self.node.on_media_restarted(now),
             )
 
         if engine == "local":
