@@ -8,6 +8,7 @@ what is queued, close.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -147,6 +148,7 @@ class _Signal:
                 await self._media_ready()
                 self.node.start(_version(), os.getpid(), listeners, self._clock.monotonic())
                 loop.add_signal_handler(signal.SIGHUP, self.endpoint.reload_tls)
+                _settle_collector()
                 self._context.ready()
                 async with asyncio.TaskGroup() as tasks:
                     follower = tasks.create_task(self._follow(event_log, position))
@@ -335,6 +337,16 @@ class _Signal:
             if not self.engine.statistics()["dialogs"]:
                 break
             await asyncio.sleep(_STEP_S)
+
+
+def _settle_collector() -> None:
+    """Calls leave no reference cycles, so the cyclic collector finds nothing to do: it may look
+    seldom, and never again at what was loaded at start. At the default thresholds it costs a
+    fifth of a busy role's CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _version() -> str:
