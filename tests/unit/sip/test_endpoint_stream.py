@@ -464,6 +464,7 @@ def test_a_peer_that_starts_no_handshake_is_dropped(pair: tuple[Path, Path]) -> 
         async with bench(trusting(pair), tls_handshake_s=0.005, connections_per_address=1) as b:
             address = b.endpoint.add_tls("127.0.0.1", 0)
             assert await ended(await connect(address)) == b""
+            await eventually(lambda: b.counted("handshake-failed") == 1)
             peer = await connect(address)
             peer[1].write(b"OPTIONS sip:test.example SIP/2.0\r\n\r\n")
             await ended(peer)
