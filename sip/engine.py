@@ -39,7 +39,7 @@ from sip.flow import Address, Flow, Target
 from sip.headers import parse_event
 from sip.ingress import Ingress, contact_head, contact_of
 from sip.message import Request, Response
-from sip.parser import KeepAlive, StreamFramer, is_keep_alive, parse_message
+from sip.parser import KeepAlive, StreamFramer, is_keep_alive, parse_message, validate_response
 from sip.request import Authorizer, ClientRequest
 from sip.transaction.client import ClientTransaction
 from sip.transaction.match import client_of
@@ -74,6 +74,14 @@ class OutsideHandler:
 
     def on_failure(self, client: ClientRequest, cause: FailureCause, now: float) -> None:
         self.core.events.append(ResponseReceived(client, None, cause))
+
+
+def _readable(response: Response, request: ClientRequest) -> bool:
+    """Whether From and To are those we sent, or at least some (RFC 3261 §8.1.3.3)."""
+    sender, to = response.first("From") or "", response.first("To") or ""
+    if sender == request.from_line[6:-2] and to.startswith(request.to_line[4:-2]):
+        return True
+    return validate_response(response)
 
 
 class SipEngine:
@@ -244,7 +252,7 @@ class SipEngine:
             transaction = client_of(response, core.clients)
         except MalformedHeader:
             transaction = None
-        if transaction is None:
+        if transaction is None or not _readable(response, transaction.request):
             core.count("stray_responses")
             return
         transaction.request.flow = flow

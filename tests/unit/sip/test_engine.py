@@ -11,6 +11,7 @@ from sip.engine import SipEngine
 from sip.errors import LocalProtocolError
 from sip.events import (
     InviteFailed,
+    InviteProgress,
     InviteReceived,
     ReferReceived,
     RequestReceived,
@@ -637,3 +638,26 @@ def test_answers_survive_the_dead_caller() -> None:
         made.handle_timers(now)
     made.outputs()
     assert untouched(made)
+
+
+def test_a_response_whose_ends_cannot_be_read_is_none() -> None:
+    """From and To may be written anew by a peer, but must be addresses (RFC 3261 §8.1.3.3)."""
+    pair = EnginePair()
+    pair.call()
+    pair.transfer("INVITE")
+    pair.bob.take(InviteReceived).usage.provisional(180, now=pair.now)
+    pair.collect()
+    [packet] = pair.wire
+    pair.wire.clear()
+    ringing = packet.data
+    for bad in (
+        ringing.replace(b'From: "Alice"', b'From: "Alice'),
+        ringing.replace(b"To: <", b'To: "<'),
+    ):
+        assert bad != ringing
+        packet.data = bad
+        pair.deliver(packet)
+        assert not pair.alice.events
+    packet.data = ringing.replace(b'From: "Alice"', b"From:   Alice ")
+    pair.deliver(packet)
+    assert pair.alice.has(InviteProgress)
