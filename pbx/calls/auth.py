@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pbx.calls.presentation import ANONYMOUS_HOST
 from pbx.domain.nodes import AuthFailed, SourceBlocked
 from sip import digest
 from sip.digest import NonceVerdict
@@ -32,7 +33,6 @@ _NOBODY: Final = {"MD5": "0" * 32, "SHA-256": "0" * 64}
 #: An account is locked after this many times the failures that lock a source: guessing from many
 #: addresses is slowed, one careless neighbour is not enough.
 _ACCOUNT_FACTOR: Final = 5
-_ANONYMOUS: Final = "anonymous.invalid"
 #: Trust decisions remembered, by source host.
 _TRUST_CACHE: Final = 4096
 
@@ -126,7 +126,7 @@ class Authenticator:
         uri = request.from_.uri
         if not isinstance(uri, SipUri):
             return False
-        if uri.host == _ANONYMOUS:
+        if uri.host == ANONYMOUS_HOST:
             return True
         domain = self._node.directory.local_domain(uri.host)
         return domain == account.domain and (uri.user_text or "").lower() == account.name

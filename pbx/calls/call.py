@@ -257,7 +257,7 @@ class Call:
         ended_ms = self.journal.elapsed_ms(self.ended_at)
         self.journal.write(
             CallEnded(
-                status=end.status,
+                status=200 if answered else end.status,
                 cause=end.cause.value,
                 q850=end.q850,
                 ended_by=end.by.value,

@@ -8,12 +8,15 @@ node. It knows nothing of the caller: its :class:`DialListener` does.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pbx.calls import cause
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.leg import CANCELLED_ELSEWHERE, Leg, Role
+from pbx.calls.presentation import Diversion, Presentation, diversion_fields
 from pbx.domain.calls import CallDecided, LegCreated
+from sip.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
@@ -33,6 +36,8 @@ class Contact(NamedTuple):
     path: tuple[str, ...] = ()
     q: float = 1.0
     redirector: str = ""
+    diversions: tuple[Diversion, ...] = ()
+    """Redirects that led here, the first one first."""
 
 
 class Failure(NamedTuple):
@@ -62,7 +67,7 @@ class Dial:
 
     __slots__ = (
         "_best", "_body", "_call", "_headers", "_listener", "_parent", "_redirects", "_timer",
-        "_waiting", "active", "branches", "from_", "legs", "max_forwards", "reliable", "role",
+        "_waiting", "active", "branches", "legs", "max_forwards", "reliable", "role", "shown",
         "to",
     )  # fmt: skip
 
@@ -73,7 +78,7 @@ class Dial:
         *,
         parent: Leg,
         role: Role,
-        from_: str,
+        shown: Presentation,
         to: str,
         headers: tuple[tuple[str, str], ...],
         max_forwards: int,
@@ -82,7 +87,7 @@ class Dial:
         self._listener = listener
         self._parent = parent
         self.role = role
-        self.from_ = from_
+        self.shown = shown
         self.to = to
         self._headers = headers
         self.max_forwards = max_forwards
@@ -138,12 +143,18 @@ class Dial:
         if self.branches >= call.node.config.max_branches:
             return
         self.branches += 1
+        headers: Sequence[tuple[str, str]] = self._headers
+        if contact.diversions:
+            headers = diversion_fields(contact.diversions, headers)
+        if contact.account and self.shown.asserted:
+            # RFC 3325 §5: only inside the trust domain, which ends at our own accounts.
+            headers = [*headers, ("P-Asserted-Identity", f"<{self.shown.asserted}>")]
         usage = call.node.engine.invite(
             contact.uri,
             to=self.to,
-            from_=self.from_,
+            from_=self.shown.from_,
             now=now,
-            headers=self._headers,
+            headers=headers,
             body=self._body,
             target=contact.target,
             route=contact.path,
@@ -152,6 +163,7 @@ class Dial:
         )
         leg = Leg(call, usage, self.role, contact.account)
         leg.target_uri = contact.uri
+        leg.diversions = contact.diversions
         leg.dial = self
         self.legs.append(leg)
         call.legs[leg.id] = leg
@@ -174,8 +186,6 @@ class Dial:
 
     def on_progress(self, leg: Leg, event: InviteProgress, now: float) -> None:
         """101–199 of a branch."""
-        if not self.active:
-            return
         leg.ringing(event.response.status, bool(event.body), event.reliable, now)
         self._listener.dial_progress(leg, event, now)
 
@@ -183,13 +193,7 @@ class Dial:
         """2xx: the first one wins, a later one is hung up at once (RFC 3261 §13.2.2.4)."""
         leg.dial = None
         leg.answered(now)
-        if leg in self.legs:
-            self.legs.remove(leg)
-        if not self.active:
-            if event.answer_needed:
-                leg.usage.ack(b"", now=now)
-            leg.hang_up(CANCELLED_ELSEWHERE, now, cause.COMPLETED_ELSEWHERE)
-            return
+        self.legs.remove(leg)
         losers, self.legs = self.legs, []
         self._finish()
         for loser in losers:
@@ -203,10 +207,7 @@ class Dial:
         by = EndedBy.CALLEE if event.cause == "response" else EndedBy.SERVER
         reason = event.response.reason if event.response is not None else event.cause
         leg.ended(cause.failure(status, by, reason), now)
-        if leg in self.legs:
-            self.legs.remove(leg)
-        if not self.active:
-            return
+        self.legs.remove(leg)
         if 300 <= status < 400 and event.response is not None:
             self._redirected(leg, event.response, now)
         else:
@@ -215,8 +216,9 @@ class Dial:
             # RFC 3261 §16.7 step 5: nobody else of this callee shall ring any more.
             losers, self.legs = self.legs, []
             self._waiting.clear()
+            end = End(487, EndCause.CANCEL, cause.Q850_NORMAL, EndedBy.CALLEE, reason)
             for loser in losers:
-                loser.hang_up(cause.failure(487, EndedBy.CALLEE, reason), now)
+                loser.hang_up(end, now)
         if not self.legs:
             self._next_group(now)
 
@@ -224,21 +226,43 @@ class Dial:
         """Follow a 3xx in the name of the account that sent it (its rights, its limits)."""
         call = self._call
         self._redirects += 1
-        if self._redirects > call.node.config.max_redirects or not leg.account:
+        followed = False
+        if self._redirects <= call.node.config.max_redirects and leg.account:
+            try:
+                contacts = response.contacts
+            except RemoteProtocolError:
+                contacts = []
+            for name_addr in contacts:
+                followed = self._follow(leg, response.status, name_addr.uri_text, now) or followed
+        if not followed:
             self._best.append((response.status, response))
-            return
-        for name_addr in response.contacts:
-            contacts = call.node.router.redirect_targets(name_addr.uri_text, leg.account)
-            call.journal.write(
-                CallDecided(
-                    step="redirect",
-                    outcome=name_addr.uri_text,
-                    reason=f"{leg.account} answered {response.status}; {len(contacts)} contacts",
-                    elapsed_ms=call.journal.elapsed_ms(now),
-                )
+
+    def _follow(self, leg: Leg, status: int, uri: str, now: float) -> bool:
+        """Try one Contact of a 3xx; False if it leads nowhere."""
+        call = self._call
+        node = call.node
+        route = node.router.redirected(uri, leg.account)
+        refusal = node.limits.take(route.account, call.counted) if route.contacts else None
+        outcome = refusal or f"{len(route.contacts)} contacts"
+        call.journal.write(
+            CallDecided(
+                step="redirect",
+                outcome=uri,
+                reason=f"{leg.account} answered {status}; {outcome}",
+                elapsed_ms=call.journal.elapsed_ms(now),
             )
-            for contact in contacts:
-                self._try(contact._replace(redirector=leg.account), now)
+        )
+        if refusal is not None:
+            self._best.append((486, None))
+            return True
+        reason = "deflection" if leg.seen_statuses else "unconditional"
+        diversion = Diversion(node.router.identity(leg.account), status, reason, uri)
+        for contact in route.contacts:
+            self._try(
+                contact._replace(redirector=leg.account, diversions=(*leg.diversions, diversion)),
+                now,
+            )
+        return bool(route.contacts)
 
     def _rang_out(self, now: float) -> None:
         self._timer = None
@@ -247,6 +271,10 @@ class Dial:
         self._waiting.clear()
         for loser in losers:
             loser.hang_up(end, now)
+        if self._best:
+            # RFC 3261 §16.7 step 6: what a branch said tells the caller more than our patience.
+            self._give_up(now)
+            return
         self._finish()
         failure = Failure(end.status, end.cause, end.q850, end.by, None, end.reason)
         self._listener.dial_failed(failure, now)

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 from pbx.calls import cause
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.ports import MediaParty
+from pbx.calls.presentation import Presentation, of_party
 from pbx.domain.calls import LegAnswered, LegEnded, LegHeld, LegResumed, LegRinging
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
     from pbx.calls.dial import Dial
+    from pbx.calls.presentation import Diversion
     from sip.dialog.invite import InviteUsage
     from sip.transaction.server import ServerTransaction
 
@@ -45,8 +47,9 @@ class Leg:
     """See the module; `usage.user` points back here."""
 
     __slots__ = (
-        "account", "agreed_body", "answered_at", "call", "crossings", "dial", "early_media",
-        "held", "id", "offer_done", "role", "seen_statuses", "state", "target_uri", "usage",
+        "account", "agreed_body", "answered_at", "call", "crossings", "dial", "diversions",
+        "early_media", "held", "id", "offer_done", "role", "seen_statuses", "shown", "state",
+        "target_uri", "usage",
     )  # fmt: skip
 
     def __init__(self, call: Call, usage: InviteUsage, role: Role, account: str) -> None:
@@ -56,6 +59,10 @@ class Leg:
         self.role = role
         self.account = account
         self.target_uri = ""
+        self.diversions: tuple[Diversion, ...] = ()
+        """Redirects that led to this leg."""
+        self.shown: Presentation | None = None
+        """How its party is shown to others, if that is not its account or address."""
         self.dial: Dial | None = None
         """The dial that tries this leg, until its final response."""
         self.state = LegState.INVITED
@@ -98,6 +105,23 @@ class Leg:
         done, self.offer_done = self.offer_done, None
         if done is not None:
             done(status, body, now)
+
+    def after_offer(self, then: Callable[[float], None], now: float) -> None:
+        """Call `then(now)` once no offer of ours is under way on this leg."""
+        done = self.offer_done
+        if done is None:
+            then(now)
+            return
+
+        def both(status: int, body: bytes, later: float) -> None:
+            done(status, body, later)
+            then(later)
+
+        self.offer_done = both
+
+    def presentation(self) -> Presentation:
+        """How this party is shown to a third one."""
+        return self.shown or of_party(self.account, self.usage.remote_uri)
 
     def ringing(self, status: int, early_media: bool, reliable: bool, now: float) -> None:
         """A provisional crossed this leg: the first of its status is a fact."""
@@ -142,29 +166,34 @@ class Leg:
         """The leg is over: writes its last event, once."""
         if self.state is LegState.ENDED:
             return
-        talk_ms = 0
-        if self.state is LegState.ANSWERED:
-            talk_ms = int((now - self.answered_at) * 1000 + 0.5)
+        self.note_end(end, now)
         self.state = LegState.ENDED
-        journal = self.call.journal
-        journal.write(
-            LegEnded(
-                leg_id=self.id,
-                status=end.status,
-                cause=end.cause.value,
-                q850=end.q850,
-                ended_by=end.by.value,
-                reason=end.reason,
-                elapsed_ms=journal.elapsed_ms(now),
-                talk_ms=talk_ms,
-            )
-        )
+        # What the engine still reports of this dialog concerns nobody; and nothing here may
+        # keep a finished call in memory.
+        self.usage.user = None
         self.offer_ended(481, b"", now)
         for transaction in self.crossings:
             # RFC 3261 §15.1.2: what waits in a dialog that ends is still answered.
             if not transaction.answered:
                 self.call.node.engine.respond(transaction, 487, now=now)
         self.crossings.clear()
+
+    def note_end(self, end: End, now: float) -> None:
+        """The last event of this leg in its call; an answered leg keeps its 200."""
+        answered = self.state is LegState.ANSWERED
+        journal = self.call.journal
+        journal.write(
+            LegEnded(
+                leg_id=self.id,
+                status=200 if answered else end.status,
+                cause=end.cause.value,
+                q850=end.q850,
+                ended_by=end.by.value,
+                reason=end.reason,
+                elapsed_ms=journal.elapsed_ms(now),
+                talk_ms=int((now - self.answered_at) * 1000 + 0.5) if answered else 0,
+            )
+        )
 
     def hang_up(self, end: End, now: float, reason: str = "") -> None:
         """End the leg from our side in the way its state allows (BYE, CANCEL or a refusal).

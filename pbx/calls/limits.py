@@ -24,8 +24,11 @@ class CallLimits:
         self._active: dict[str, int] = {}
 
     def take(self, account: str, counted: list[str]) -> str | None:
-        """Count a call for `account` (noted in `counted`); the reason if it may have no more."""
-        if not account:
+        """Count a call for `account` (noted in `counted`); the reason if it may have no more.
+
+        A call counts once for an account, whatever parts it plays in it.
+        """
+        if not account or account in counted:
             return None
         active = self._active.get(account, 0)
         entry = self._directory.by_address(account)

@@ -203,6 +203,10 @@ class SignalNode:
             except RemoteProtocolError:
                 usage.reject(400, "Bad Replaces", now=now)
                 return
+        if replaces is not None and not identity.account and not trusted:
+            # RFC 3891 §5: who takes a call over must have proved who it is.
+            usage.reject(403, now=now)
+            return
         self.calls_total += 1
         call = Call(self, usage, identity.account, identity.tenant, now)
         if replaces is None:

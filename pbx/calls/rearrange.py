@@ -47,9 +47,7 @@ def move_leg(leg: Leg, source: Call, destination: Call, parent: Leg, now: float)
         elapsed_ms=source.journal.elapsed_ms(now),
     )
     source.journal.write(moved)
-    state = leg.state
-    leg.ended(TRANSFERRED, now)
-    leg.state = state
+    leg.note_end(TRANSFERRED, now)
     source.legs.pop(leg.id, None)
     leg.call = destination
     leg.role = Role.TRANSFER

@@ -20,6 +20,7 @@ from sip.uri import SipUri, parse_uri
 
 if TYPE_CHECKING:
     from pbx.calls.node import SignalNode
+    from sip.dialog.invite import InviteUsage
     from sip.events import ReferReceived
     from sip.flow import Flow
     from sip.headers import Replaces
@@ -46,57 +47,76 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
     if not isinstance(target, SipUri):
         usage.respond(transaction, 416, now=now)
         return
-    if target.params.get("method", "INVITE").upper() != "INVITE":  # type: ignore[union-attr]
+    if (target.params.get("method") or "INVITE").upper() != "INVITE":
         usage.respond(transaction, 603, now=now)
         return
+    replaces = event.replaces
+    found = _leg_of(call.node, replaces) if replaces is not None else None
+    if found is None:
+        headers = () if replaces is None else (("Replaces", str(replaces)),)
+        _blind(leg, peer, event, target, headers, now)
+    elif found is leg or found.call is call:
+        usage.respond(transaction, 481, "That dialog is this call", now=now)
+    elif found.call.peer_of(found) is None:
+        # Semi-attended: the other call still rings. Its target is dialled anew for the
+        # transferee; the transferor's phone cancels its own attempt.
+        _blind(leg, peer, event, target, (), now)
+    else:
+        _attended(leg, peer, event, target, found, now)
+
+
+def _accept(leg: Leg, event: ReferReceived, now: float) -> None:
+    """202, which repeats that no subscription is wanted (RFC 4488 §4)."""
+    wanted = (event.request.first("Refer-Sub") or "").strip().lower() != "false"
+    headers = () if wanted else (("Refer-Sub", "false"),)
+    leg.usage.respond(event.transaction, 202, None, headers, now=now)
+
+
+def _blind(
+    leg: Leg,
+    peer: Leg,
+    event: ReferReceived,
+    target: SipUri,
+    headers: tuple[tuple[str, str], ...],
+    now: float,
+) -> None:
+    """Dial the target with the rights of the transferor's account, never with its peer's."""
+    call = leg.call
+    node = call.node
     address = bare(target)
-    if event.replaces is not None and _attended(leg, peer, event, address, now):
+    route = node.router.route(target, leg.account)
+    call.decided("transfer", f"blind to {address}", route.reason, now)
+    status = route.status
+    refusal = node.limits.take(route.account, call.counted) if route.contacts else None
+    if refusal is not None:
+        call.decided("limit", "refused", f"target {refusal}", now)
+        status = 486
+    _accept(leg, event, now)
+    transfer = Transfer(call, leg, peer, address)
+    if not route.contacts or refusal is not None:
+        transfer.refuse(status, now)
         return
-    route = call.node.router.route(target, leg.account or call.account)
-    call.decided(
-        "transfer", f"blind to {address}", route.reason or "routed for the transferor", now
-    )
-    if not route.contacts:
-        usage.respond(transaction, 202, now=now)
-        usage.notify_refer(route.status, None, True, now=now)
-        return
-    usage.respond(transaction, 202, now=now)
-    headers = [("Referred-By", usage.remote_uri)]
-    if event.replaces is not None:
-        headers.append(("Replaces", str(event.replaces)))
-    Transfer(call, leg, peer, address).start_blind(route.contacts, tuple(headers), now)
+    transfer.start_blind(route.contacts, (("Referred-By", leg.presentation().from_), *headers), now)
 
 
 def bare(uri: SipUri) -> str:
     """The address of a Refer-To without its embedded header fields and method."""
-    return str(uri).partition("?")[0]
+    params = {name: value for name, value in uri.params.items() if name != "method"}
+    return str(uri.replace(params=params, headers=""))
 
 
-def _attended(leg: Leg, peer: Leg, event: ReferReceived, address: str, now: float) -> bool:
-    """Try the Replaces of a Refer-To on our own dialogs. False: it names none of them."""
-    replaces = event.replaces
-    assert replaces is not None
-    call = leg.call
-    found = _leg_of(call.node, replaces)
-    if found is None:
-        return False
-    usage = leg.usage
-    other = found.call
-    target = other.peer_of(found)
-    if found is leg or other is call:
-        usage.respond(event.transaction, 481, "That dialog is this call", now=now)
-        return True
-    if target is None:
-        # Semi-attended: the other call still rings. It is dialled anew for the transferee; the
-        # transferor's phone cancels its own attempt.
-        return False
-    if not _settled(other):
-        usage.respond(event.transaction, 491, now=now)
-        return True
+def _attended(
+    leg: Leg, peer: Leg, event: ReferReceived, target: SipUri, found: Leg, now: float
+) -> None:
+    """Join our peer with the peer of `found`, whose dialog the Replaces of the REFER names."""
+    call, other = leg.call, found.call
+    far = other.peer_of(found)
+    if far is None or not _settled(other):
+        leg.usage.respond(event.transaction, 491, now=now)
+        return
     call.decided("transfer", f"attended with call {other.id}", "Replaces names our dialog", now)
-    usage.respond(event.transaction, 202, now=now)
-    Transfer(call, leg, peer, address).start_attended(other, found, target, now)
-    return True
+    _accept(leg, event, now)
+    Transfer(call, leg, peer, bare(target)).start_attended(other, found, far, now)
 
 
 def _settled(call: Call) -> bool:
@@ -108,11 +128,15 @@ def _settled(call: Call) -> bool:
     )
 
 
-def _leg_of(node: SignalNode, replaces: Replaces) -> Leg | None:
-    """The leg whose dialog a Replaces names; phones that swap the tags are understood."""
-    usage = node.engine.find_dialog(
+def _usage_of(node: SignalNode, replaces: Replaces) -> InviteUsage | None:
+    """The dialog that a Replaces names; phones that swap the tags are understood."""
+    return node.engine.find_dialog(
         replaces.call_id, replaces.to_tag, replaces.from_tag, either_order=True
     )
+
+
+def _leg_of(node: SignalNode, replaces: Replaces) -> Leg | None:
+    usage = _usage_of(node, replaces)
     leg = usage.user if usage is not None else None
     return leg if isinstance(leg, Leg) and leg.alive else None
 
@@ -136,8 +160,17 @@ def replacing_invite(
             user_agent=(request.first("User-Agent") or "")[:128],
         )
     )
-    found = _leg_of(call.node, replaces)
-    if found is None or found.state is not LegState.ANSWERED:
+    refusal = call.node.limits.take(call.account, call.counted)
+    if refusal is not None:
+        call.decided("limit", "refused", refusal, now)
+        call.finish(End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal), now)
+        return
+    usage = _usage_of(call.node, replaces)
+    if usage is not None and usage.ended:
+        _refuse(call, 603, "that dialog is over", now)
+        return
+    found = usage.user if usage is not None else None
+    if not isinstance(found, Leg) or found.state is not LegState.ANSWERED:
         _refuse(call, 481, "Replaces names no answered dialog", now)
         return
     if replaces.early_only:

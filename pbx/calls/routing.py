@@ -54,10 +54,10 @@ class Router:
             return Route([], 480, f"{account.address} has no registered device")
         return Route(contacts, 0, f"account {account.address}", account.address)
 
-    def redirect_targets(self, uri_text: str, account: str) -> list[Contact]:
-        """Contacts for a 3xx or a transfer, in the name of `account`; empty if refused."""
+    def redirected(self, uri_text: str, account: str) -> Route:
+        """Resolve a Contact of a 3xx in the name of `account`."""
         try:
             uri = parse_uri(uri_text)
         except RemoteProtocolError:
-            return []
-        return self.route(uri, account).contacts
+            return Route([], 400, "the redirect cannot be read")
+        return self.route(uri, account)

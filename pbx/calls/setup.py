@@ -16,6 +16,7 @@ from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.dial import Dial, Failure
 from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import MediaReply
+from pbx.calls.presentation import ANONYMOUS, REVEALING, of_caller
 from pbx.domain.calls import CallAnswered, CallStarted
 
 if TYPE_CHECKING:
@@ -31,14 +32,6 @@ PASSED_ON = frozenset(
         "History-Info", "Referred-By", "Priority", "Organization", "Session-ID",
     }
 )  # fmt: skip
-
-
-def address_text(display: str, uri: str) -> str:
-    """A From or To value: display name quoted as RFC 3261 §25.1 demands."""
-    if not display:
-        return f"<{uri}>"
-    quoted = display.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{quoted}" <{uri}>'
 
 
 class Setup:
@@ -81,20 +74,19 @@ class Setup:
                 call.decided("limit", "refused", f"callee {refusal}", now)
                 call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
                 return
-        from_ = request.from_
-        identity = node.router.identity(call.account) if call.account else from_.uri_text
-        headers = [field for field in request.headers if field[0] in PASSED_ON]
-        if call.account:
-            headers.append(("P-Asserted-Identity", f"<{identity}>"))
+        shown = call.caller.shown = of_caller(
+            request, node.router.identity(call.account) if call.account else ""
+        )
+        passed_on = PASSED_ON if shown is not ANONYMOUS else PASSED_ON - REVEALING
         hops = request.max_forwards
         self.dial = Dial(
             call,
             self,
             parent=call.caller,
             role=Role.CALLEE,
-            from_=address_text(from_.display, from_.uri_text if not call.account else identity),
+            shown=shown,
             to=f"<{request.to.uri_text}>",
-            headers=tuple(headers),
+            headers=tuple([field for field in request.headers if field[0] in passed_on]),
             max_forwards=(70 if hops is None else hops) - 1,
         )
         ring_s = node.config.no_answer_s

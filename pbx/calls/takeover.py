@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from pbx.calls import cause
 from pbx.calls.bridge import Bridge
-from pbx.calls.cause import End, EndedBy
-from pbx.calls.join import Join
+from pbx.calls.cause import Q850_NORMAL, End, EndCause, EndedBy
+from pbx.calls.join import Rejoin
 from pbx.calls.leg import Leg
 from pbx.calls.ports import MediaReply
 from pbx.calls.rearrange import TRANSFERRED, move_leg
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Takeover:
     """Implements ``Rearrangement`` for both calls until it is decided."""
 
-    __slots__ = ("_bridge", "_over", "call", "found", "joining", "old", "remaining")
+    __slots__ = ("_bridge", "_over", "_touched", "call", "found", "joining", "old", "remaining")
 
     def __init__(self, call: Call, old: Call, found: Leg, remaining: Leg) -> None:
         self.call = call
@@ -34,6 +34,8 @@ class Takeover:
         self.remaining = remaining
         self.joining = True
         self._over = False
+        self._touched = False
+        """The leg that stays has got, or may have got, the new caller's description."""
         self._bridge = Bridge(call)
         call.transfer = self
         call.bridge = self._bridge
@@ -50,11 +52,14 @@ class Takeover:
             self._fail(500, reply.error, now)
             return
         self._bridge.note_allocated(now)
+        self._touched = True
         self.remaining.send_offer(reply.sdp, now, self._replied)
 
     def _replied(self, status: int, answer: bytes, now: float) -> None:
         if self._over:
             return
+        if status >= 300:
+            self._touched = False
         if status >= 300 or not answer:
             self._fail(status if status >= 300 else 488, "the other party refused", now)
             return
@@ -96,17 +101,13 @@ class Takeover:
             return
         self._close()
         self.call.finish(cause.failure(status, EndedBy.SERVER, reason), now)
-        if not self.found.alive or not self.remaining.alive:
-            self.old.finish(TRANSFERRED, now)
-            return
-        before = self.old.bridge
-
-        def rejoined(outcome: int, later: float) -> None:
-            if outcome < 300 and before is not None:
-                before.release(later, lambda _now: None)
-
-        # The leg that stays may have accepted the new description already.
-        Join(self.old, self.found, self.remaining, rejoined).start(now)
+        if not self.remaining.alive:
+            return  # the old call sees to itself
+        if not self.found.alive:
+            end = End(200, EndCause.NORMAL, Q850_NORMAL, self.found.side, "hung up")
+            self.old.finish(end, now)
+        elif self._touched:
+            Rejoin(self.old).start(now)
 
     def _close(self) -> None:
         self._over = True

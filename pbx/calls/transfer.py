@@ -15,20 +15,25 @@ Whoever hangs up at whatever moment: :meth:`Transfer.leg_gone`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pbx.calls import cause
-from pbx.calls.cause import End, EndedBy
+from pbx.calls.cause import Q850_NORMAL, End, EndCause, EndedBy
 from pbx.calls.dial import Contact, Dial, Failure
-from pbx.calls.join import Join
+from pbx.calls.join import Join, Rejoin
 from pbx.calls.leg import Leg, Role
 from pbx.calls.rearrange import TRANSFERRED, move_leg
 from pbx.domain.calls import CallBridged, CallTransferred
+from sip.message import REASONS
 
 if TYPE_CHECKING:
     from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
     from sip.events import InviteAnswered, InviteProgress
+
+
+#: The end of a target that was dialled in vain.
+_FAILED: Final = cause.failure(487, EndedBy.SERVER, "transfer failed")
 
 
 class Transfer:
@@ -59,6 +64,10 @@ class Transfer:
         self._other_leg: Leg | None = None
         call.transfer = self
 
+    def refuse(self, status: int, now: float) -> None:
+        """Nobody to dial: the transferor learns it from the one and final NOTIFY."""
+        self._failed(status, REASONS.get(status, "Refused"), now)
+
     def start_blind(
         self, contacts: list[Contact], headers: tuple[tuple[str, str], ...], now: float
     ) -> None:
@@ -69,7 +78,7 @@ class Transfer:
             self,
             parent=self.transferor,
             role=Role.TRANSFER,
-            from_=self.transferee.usage.remote_uri,
+            shown=self.transferee.presentation(),
             to=f"<{self.target_uri}>",
             headers=headers,
             max_forwards=69,
@@ -84,8 +93,7 @@ class Transfer:
         self._other = other
         self._other_leg = other_leg
         self._target_leg = target_leg
-        if other is not self.call:
-            other.claimed_by = self
+        other.claimed_by = self
         self.joining = True
         self._join = Join(self.call, self.transferee, target_leg, self._joined)
         self._join.start(now)
@@ -127,7 +135,7 @@ class Transfer:
         join = self._join
         assert target is not None and join is not None
         other = self._other
-        if other is not None and other is not call:
+        if other is not None:
             move_leg(target, other, call, self.transferor, now)
         journal = call.journal
         elapsed_ms = journal.elapsed_ms(now)
@@ -144,59 +152,53 @@ class Transfer:
             self._old_bridge.release(now, _nothing)
         self._notify(200, "OK", True, now)
         self._drop_transferor(now)
-        if other is not None and other is not call:
+        if other is not None:
             other.claimed_by = None
             other.pair = None
             other.finish(TRANSFERRED, now)
 
-    def _failed(self, status: int, reason: str, now: float) -> None:
+    def _failed(self, status: int, reason: str, now: float, end: End | None = None) -> None:
+        """It came to nothing: the old pairs go on, or end (with `end`) if a party is missing."""
         if self._over:
             return
         self._close()
         call = self.call
-        end = cause.failure(487, EndedBy.SERVER, "transfer failed")
+        join = self._join
         if self._dial is not None:
-            self._dial.stop(end, now)
-        if self._join is not None:
-            self._join.fail(status, now)
+            self._dial.stop(_FAILED, now)
+        if join is not None:
+            join.fail(status, now)
         self._record(status, now)
         self._notify(status, reason, True, now)
         other = self._other
-        if other is not None and other is not call:
+        if other is not None:
             other.claimed_by = None
             self._give_back(other, now)
         elif self.kind == "blind" and self._target_leg is not None:
-            self._target_leg.hang_up(end, now)
+            self._target_leg.hang_up(_FAILED, now)
         if not self.transferor.alive or not self.transferee.alive:
-            call.finish(cause.failure(status, EndedBy.SERVER, "transfer failed"), now)
+            call.finish(end or cause.failure(status, EndedBy.SERVER, "transfer failed"), now)
+        elif join is not None and join.left_touched:
+            Rejoin(call).start(now)
 
     def _give_back(self, other: Call, now: float) -> None:
-        """The target leg may have been re-offered: join it with the transferor's leg again."""
+        """The target goes on with the transferor's other leg, if both are there still."""
         target, back = self._target_leg, self._other_leg
         assert target is not None and back is not None
         if not target.alive or not back.alive:
-            end = TRANSFERRED if target.alive else cause.failure(480, EndedBy.CALLEE, "hung up")
-            other.finish(end, now)
-            return
-        old = other.bridge
-
-        def rejoined(status: int, later: float) -> None:
-            if status < 300 and old is not None:
-                old.release(later, _nothing)
-
-        Join(other, back, target, rejoined).start(now)
+            gone = target if not target.alive else back
+            other.finish(End(200, EndCause.NORMAL, Q850_NORMAL, gone.side, "hung up"), now)
+        elif self._join is not None and self._join.right_touched:
+            Rejoin(other).start(now)
 
     def _drop_transferor(self, now: float) -> None:
         """Phones hang up by themselves after the final NOTIFY; the server helps after a while."""
-        leg = self.transferor
-        if not leg.alive:
-            return
-        call = self.call
+        if self.transferor.alive:
+            node = self.call.node
+            node.timers.call_at(now + node.config.transfer_grace_s, self._too_slow)
 
-        def too_slow(later: float) -> None:
-            leg.hang_up(TRANSFERRED, later)
-
-        call.node.timers.call_at(now + call.node.config.transfer_grace_s, too_slow)
+    def _too_slow(self, now: float) -> None:
+        self.transferor.hang_up(TRANSFERRED, now)
 
     def _record(self, status: int, now: float) -> None:
         journal = self.call.journal
@@ -236,20 +238,13 @@ class Transfer:
             return True
         if leg is self._target_leg:
             self._failed(480, "the target hung up", now)
-            other = self._other
-            if other is not None and other is not call and leg.call is other:
-                other.finish(end, now)
             return True
         if leg is self.transferee:
-            self._failed(487, "the transferee hung up", now)
+            self._failed(487, "the transferee hung up", now, end)
         return False
 
     def call_finished(self, end: End, now: float) -> None:
         """The call ends while this transfer runs."""
-        if self._over:
-            return
-        if self._dial is not None:
-            self._dial.stop(end, now)
         self._failed(487, "the call ended", now)
 
     def other_call_finished(self, other: Call, now: float) -> None:
