@@ -43,11 +43,13 @@ class ServerProcess:
         *,
         listeners: Sequence[str] = DEFAULT_LISTENERS,
         settings: str = "",
+        options: Sequence[str] = (),
         environment: dict[str, str] | None = None,
     ) -> None:
-        """`settings` is the text of a TOML settings file."""
+        """`settings` is the text of a TOML settings file, `options` go to ``pbx serve``."""
         self.data = data
         self._wanted = list(listeners)
+        self._options = tuple(options)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
         self.lines: list[str] = []
         """What it printed since the last start."""
@@ -72,6 +74,7 @@ class ServerProcess:
     def start(self) -> None:
         """Start it and wait for ``ready``; later starts take the same ports again."""
         options = [part for listener in self._wanted for part in ("--sip", listener)]
+        options += self._options
         self.lines.clear()
         self._inbox = queue.Queue()
         with (self.data / "server.log").open("ab") as errors:

@@ -8,14 +8,14 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 STOP_S = 5.0
 _MEDIA_RANGE = range(31_000, 39_000, 4)
 # Test runs side by side start at different places.
 _FIRST = os.getpid() * 64 % len(_MEDIA_RANGE)
-_MEDIA_PORTS = itertools.cycle([*_MEDIA_RANGE[_FIRST:], *_MEDIA_RANGE[:_FIRST]])
+_MEDIA_PORTS: Iterator[int] = itertools.cycle([*_MEDIA_RANGE[_FIRST:], *_MEDIA_RANGE[:_FIRST]])
 
 
 def tool(name: str) -> str:
