@@ -21,7 +21,7 @@ _MEDIA_PORTS: Iterator[int] = itertools.cycle([*_MEDIA_RANGE[_FIRST:], *_MEDIA_R
 def tool(name: str) -> str:
     """Path of a program; an interop run without it is no interop run, so it fails."""
     found = shutil.which(name)
-    assert found is not None, f"{name} is not installed; see docs/interop.md for the packages"
+    assert found is not None, f"{name} is not installed; run scripts/test-tools"
     return found
 
 
