@@ -239,7 +239,8 @@ def _judge_plan(world: World, plan: Plan, by_call_id: dict[str, list[Story]]) ->
             continue
         if call.end_reason == "overdue":
             wrong.append(f"{call.phone.name} was left in its call until it gave up")
-        if call.refer_status in (404, 481, 500, 501) and call.alive_at_refer:
+        crossed = call.bye_received_at or not call.alive_at_refer
+        if call.refer_status in (404, 481, 500, 501) and not crossed:
             wrong.append(f"{call.phone.name}: REFER was refused with {call.refer_status}")
         if call.suspect and plan.scenario not in HALF_DEAD:
             wrong.append(f"{call.phone.name}: {call.suspect}, and no BYE came")

@@ -125,6 +125,8 @@ class World:
         self._idle: dict[int, list[Account]] = {1: [], 3: []}
         self._rng = self.stream("calls")
         self._fate = self.stream("fate")
+        self._cut: set[str] = set()
+        """Phones without network."""
         self._started = 0
         self._populate()
 
@@ -253,6 +255,10 @@ class World:
         self._labels[plan.label] = plan
         for user in plan.accounts:
             self._account_plan[user] = plan
+        for user in plan.accounts:
+            for phone in self.by_account[user]:
+                if phone.name in self._cut:
+                    plan.excused = f"{phone.name} was cut off"
         if plan.number == self.options.trace:
             self.network.trace = []
         self.phones[plan.caller].invite(plan, f"sip:{plan.callee}@{DOMAIN}", plan.caller_script)
@@ -364,10 +370,12 @@ class World:
         plan = self._account_plan.get(phone.user)
         if plan is not None and plan.number in self.active:
             plan.excused = plan.excused or f"{name} was cut off"
+        self._cut.add(name)
         self.network.partition(phone.host, self.server.address[0])
         self.scheduler.after(seconds, self._reconnect, phone)
 
     def _reconnect(self, phone: FakePhone) -> None:
+        self._cut.discard(phone.name)
         self.network.heal(phone.host, self.server.address[0])
         plan = self._account_plan.get(phone.user)
         if plan is not None and plan.number in self.active:
