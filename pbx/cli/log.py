@@ -11,6 +11,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.cli.common import add_options
@@ -97,22 +98,44 @@ def _selected(
     from_start = _from_start(arguments)
     if arguments.follow and not from_start and stream is None and limit is None:
         limit = FOLLOW_TAIL
+    types = _patterns(arguments.type)
     if stream is not None:
         source: Iterator[Record] = log.read_stream(stream)
-    elif arguments.after is not None:
-        source = log.read(arguments.after)
-    elif arguments.since is not None:
-        source = log.read(log.position_at(arguments.since))
-    elif limit is not None and arguments.type is None and arguments.until is None:
-        source = log.read(log.last(limit))
+    elif limit is not None and not from_start:
+        # From the end, so that a log of years is not read for its last lines.
+        newest = filter(keep, log.read_back(_last_before(arguments.until, log), types=types))
+        return reversed(list(islice(newest, limit)))
     else:
-        source = log.read()
-    chosen = (record for record in _until(arguments, source) if keep(record))
+        source = log.read(_first(arguments, log), types=types)
+    chosen = filter(keep, _until(arguments, source))
     if limit is None:
         return chosen
     if from_start:
-        return (record for record, _ in zip(chosen, range(limit), strict=False))
+        return islice(chosen, limit)
     return deque(chosen, maxlen=limit)
+
+
+def _first(arguments: argparse.Namespace, log: EmbeddedLog) -> Position:
+    """Where to begin to read."""
+    if arguments.since is not None:
+        return max(arguments.after or 0, log.position_at(arguments.since))
+    return arguments.after or 0
+
+
+def _last_before(until_ns: int | None, log: EmbeddedLog) -> Position | None:
+    """A position behind which every record is of `until_ns` or later; None is the end."""
+    from pbx.eventlog import TIME_DISORDER_NS
+
+    # The record behind position_at(t) is at least of t less the disorder, and those behind it at
+    # most once more the disorder older.
+    return None if until_ns is None else log.position_at(until_ns + 2 * TIME_DISORDER_NS)
+
+
+def _patterns(wanted: str | None) -> tuple[str, ...]:
+    """For the log, which drops what cannot fit; :func:`_is_type` has the last word."""
+    if wanted is None or "[" in wanted:  # sets of characters are not the log's business
+        return ()
+    return (wanted, f"{wanted}.v*")
 
 
 def _until(arguments: argparse.Namespace, records: Iterator[Record]) -> Iterator[Record]:
@@ -148,7 +171,7 @@ def _filter(arguments: argparse.Namespace, stream: str | None) -> Keep:
 
 
 def _is_type(name: str, wanted: str) -> bool:
-    return name == wanted or name.rpartition(".v")[0] == wanted or fnmatchcase(name, wanted)
+    return fnmatchcase(name, wanted) or fnmatchcase(name.rpartition(".v")[0], wanted)
 
 
 def _follow(

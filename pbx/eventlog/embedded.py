@@ -59,6 +59,8 @@ FORMAT: Final = 1
 CHUNK: Final = 1000
 """Rows a reader fetches at once: each fetch is a short snapshot, so that no reader keeps the WAL
 from being checkpointed."""
+CHUNK_BACK: Final = 100
+"""Rows fetched at once from the end backwards: whoever reads that way wants the last few."""
 POLL_S: Final = 0.02
 """How often a waiting reader looks for commits of other processes (4 µs each)."""
 FAR_BEHIND: Final = 10_000
@@ -243,18 +245,21 @@ class EmbeddedLog:
         after: Position = START,
         *,
         category: str | None = None,
+        types: Sequence[str] = (),
         limit: int | None = None,
     ) -> Iterator[Record]:
+        inside, values = _of_types(types)
         if category is None:
-            return islice(self._scan(after, "", ()), limit)
+            return islice(self._scan(after, inside, values), limit)
         prefixes = prefixes_of(category)
         bounds = tuple(chain.from_iterable((f"{p}/", f"{p}0") for p in prefixes))
         # `server` is a stream without a slash. The unary plus keeps SQLite from using the stream
         # key, which would sort the whole category for each chunk.
-        inside = " OR ".join(
+        streams = " OR ".join(
             ["(+stream >= ? AND +stream < ?)"] * len(prefixes) + ["+stream = ?"] * len(prefixes)
         )
-        records = self._read_category(after, inside, (*bounds, *prefixes), category)
+        inside += f" AND ({streams})"
+        records = self._read_category(after, inside, (*values, *bounds, *prefixes), category)
         return islice(records, limit)
 
     def _read_category(
@@ -265,7 +270,7 @@ class EmbeddedLog:
         if category != "pbx.calls" and head - after > FAR_BEHIND:
             by_key = inside.replace("+", "")
             rows = self._query(
-                f"SELECT position FROM events WHERE position > ? AND position <= ? AND ({by_key})",
+                f"SELECT position FROM events WHERE position > ? AND position <= ?{by_key}",
                 (after, head, *values),
             )
             positions = array("q", sorted(row[0] for row in rows))
@@ -274,7 +279,7 @@ class EmbeddedLog:
                 marks = ", ".join("?" * len(chunk))
                 yield from self._records(f"position IN ({marks})", tuple(chunk))
             after = head
-        yield from self._scan(after, f" AND ({inside})", values)
+        yield from self._scan(after, inside, values)
 
     def _scan(self, after: Position, inside: str, values: tuple[str, ...]) -> Iterator[Record]:
         until = self.head()
@@ -286,6 +291,23 @@ class EmbeddedLog:
             if len(rows) < CHUNK:
                 return
             after = rows[-1].position
+
+    def read_back(
+        self, until: Position | None = None, *, types: Sequence[str] = ()
+    ) -> Iterator[Record]:
+        inside, values = _of_types(types)
+        before = (self.head() if until is None else until) + 1
+        while True:
+            rows = self._records(
+                f"position < ?{inside}", (before, *values), CHUNK_BACK, order="position DESC"
+            )
+            yield from rows
+            if len(rows) < CHUNK_BACK:
+                return
+            before = rows[-1].position
+
+    def at(self, position: Position) -> Record | None:
+        return next(iter(self._records("position = ?", (position,))), None)
 
     def read_stream(self, stream: str, after_version: int = 0) -> Iterator[Record]:
         while True:
@@ -314,14 +336,6 @@ class EmbeddedLog:
             else:
                 high = middle
         return low
-
-    def last(self, count: int) -> Position:
-        return _number(
-            self._query(
-                "SELECT position FROM events ORDER BY position DESC LIMIT 1 OFFSET ?", (count,)
-            )
-            or [(START,)]
-        )
 
     def _records(
         self,
@@ -405,6 +419,13 @@ class EmbeddedLog:
                 database.execute("COMMIT")
         finally:
             database.close()
+
+
+def _of_types(patterns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
+    """The condition on the type, to be appended to another, and its values."""
+    if not patterns:
+        return "", ()
+    return f" AND ({' OR '.join(['type GLOB ?'] * len(patterns))})", tuple(patterns)
 
 
 _CONNECTION_STAYS_GOOD: Final = (None, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)

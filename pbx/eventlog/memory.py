@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from itertools import islice
 
 from pbx.eventlog.port import TIME_DISORDER_NS
@@ -101,18 +102,36 @@ class MemoryLog:
         after: Position = START,
         *,
         category: str | None = None,
+        types: Sequence[str] = (),
         limit: int | None = None,
     ) -> Iterator[Record]:
         prefixes = prefixes_of(category) if category is not None else None
-        return islice(self._scan(after, self.head(), prefixes), limit)
+        return islice(self._scan(after, self.head(), prefixes, types), limit)
 
     def _scan(
-        self, after: Position, until: Position, prefixes: tuple[str, ...] | None
+        self,
+        after: Position,
+        until: Position,
+        prefixes: tuple[str, ...] | None,
+        types: Sequence[str],
     ) -> Iterator[Record]:
         for index in range(after, until):
             record = self._records[index]
-            if prefixes is None or record.stream.partition("/")[0] in prefixes:
+            if prefixes is not None and record.stream.partition("/")[0] not in prefixes:
+                continue
+            if not types or _fits(record, types):
                 yield record
+
+    def read_back(
+        self, until: Position | None = None, *, types: Sequence[str] = ()
+    ) -> Iterator[Record]:
+        for index in range(self.head() if until is None else min(until, self.head()), 0, -1):
+            record = self._records[index - 1]
+            if not types or _fits(record, types):
+                yield record
+
+    def at(self, position: Position) -> Record | None:
+        return self._records[position - 1] if 0 < position <= self.head() else None
 
     def read_stream(self, stream: str, after_version: int = 0) -> Iterator[Record]:
         with self._appended:
@@ -125,9 +144,6 @@ class MemoryLog:
     def position_at(self, time_ns: int) -> Position:
         return bisect_left(self._records, time_ns - TIME_DISORDER_NS, key=lambda r: r.time_ns)
 
-    def last(self, count: int) -> Position:
-        return max(START, len(self._records) - count)
-
     def wait(self, after: Position, timeout_s: float) -> bool:
         with self._appended:
             self._appended.wait_for(lambda: self.head() > after or self._closed, timeout_s)
@@ -137,6 +153,10 @@ class MemoryLog:
         with self._appended:
             self._closed = True
             self._appended.notify_all()
+
+
+def _fits(record: Record, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(record.type, pattern) for pattern in patterns)
 
 
 def same_fact(stored: Row, row: Row) -> bool:

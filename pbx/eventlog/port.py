@@ -59,9 +59,25 @@ class EventLog(Protocol):
         after: Position = START,
         *,
         category: str | None = None,
+        types: Sequence[str] = (),
         limit: int | None = None,
     ) -> Iterator[Record]:
-        """Records after a position, up to the head at some moment after the call."""
+        """Records after a position, up to the head at some moment after the call.
+
+        `types` are names or patterns of names, of which one must fit: ``*`` stands for any text,
+        ``?`` for one character.
+        """
+        ...
+
+    def read_back(
+        self, until: Position | None = None, *, types: Sequence[str] = ()
+    ) -> Iterator[Record]:
+        """Records from a position (or the head) backwards, the newest first; stop when you have
+        enough."""
+        ...
+
+    def at(self, position: Position) -> Record | None:
+        """The record at a position, None if this log has none there."""
         ...
 
     def read_stream(self, stream: str, after_version: int = 0) -> Iterator[Record]:
@@ -78,10 +94,6 @@ class EventLog(Protocol):
         Times grow with positions up to the time an event may wait in a writer's queue and the
         steps of wall clocks; see ``TIME_DISORDER_NS``.
         """
-        ...
-
-    def last(self, count: int) -> Position:
-        """The position after which the last `count` records lie."""
         ...
 
     def wait(self, after: Position, timeout_s: float) -> bool:

@@ -27,7 +27,7 @@ from pbx.eventlog import (
     follow,
     memory_keys,
 )
-from pbx.eventlog.embedded import CHUNK, FAR_BEHIND
+from pbx.eventlog.embedded import CHUNK, CHUNK_BACK, FAR_BEHIND
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import Decision, Row
 
@@ -214,11 +214,50 @@ class TestRead:
             assert [t for t in found if t >= wanted] == [t for t in times if t >= wanted]
             assert len(found) <= len([t for t in times if t >= wanted - TIME_DISORDER_NS]) + 3
 
-    def test_the_last_records_are_found_from_the_end(self, log: EventLog) -> None:
-        log.commit([row("call/a", v) for v in range(1, 6)])
-        for count in (0, 1, 4, 5, 99):
-            found = [r.version for r in log.read(log.last(count))]
-            assert found == list(range(1, 6))[max(0, 5 - count) :]
+    def test_records_are_read_backwards_from_the_end_or_a_position(self, log: EventLog) -> None:
+        count = CHUNK_BACK * 2 + 1
+        log.commit([row("call/a", v) for v in range(1, count + 1)])
+        positions = [r.position for r in log.read()]
+        assert [r.position for r in log.read_back()] == positions[::-1]
+        assert [r.position for r in log.read_back(positions[4])] == positions[4::-1]
+        assert [r.version for r, _ in zip(log.read_back(), range(3), strict=False)] == [
+            count,
+            count - 1,
+            count - 2,
+        ]
+        assert list(log.read_back(0)) == []
+
+    def test_types_are_chosen_by_name_or_pattern(self, log: EventLog) -> None:
+        events = [
+            digit("x"),
+            LegAnswered(leg_id="a"),
+            CallDecided(step="s", outcome="o", reason=""),
+        ]
+        log.append("call/a", 0, events, Meta())
+        log.append("node/n", 0, [NodeAlive()], Meta())
+
+        def names(*types: str, category: str | None = None) -> list[str]:
+            found = [r.type for r in log.read(types=types, category=category)]
+            if category is None:
+                assert [r.type for r in log.read_back(types=types)] == found[::-1]
+            return found
+
+        assert names("leg.answered.v1") == ["leg.answered.v1"]
+        assert names("leg.*", "call.decided.v?") == [
+            "leg.digit.v1",
+            "leg.answered.v1",
+            "call.decided.v1",
+        ]
+        assert names("*") == [*names("leg.*", "call.*"), "node.alive.v1"]
+        assert names("*", category="pbx.nodes") == ["node.alive.v1"]
+        assert names("leg.answered") == []
+
+    def test_a_position_is_looked_up(self, log: EventLog) -> None:
+        log.commit([row("call/a", 1), row("call/a", 2)])
+        first, second = log.read()
+        assert log.at(first.position) == first
+        assert log.at(second.position) == second
+        assert log.at(0) is log.at(second.position + 1) is None
 
     def test_sealed_fields_come_back_and_are_not_in_the_data(self, log: EventLog) -> None:
         event = AccountPasswordSet(realm="b", ha1_md5="md5-secret", ha1_sha256="sha-secret")

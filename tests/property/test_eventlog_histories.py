@@ -136,7 +136,9 @@ READINGS: list[Callable[[EventLog], object]] = [
     lambda log: [r.version for r in log.read_stream("call/a")],
     lambda log: [r.position for r in log.read(3, category="pbx.config", limit=4)],
     lambda log: log.head(),
-    lambda log: log.last(5),
+    lambda log: [r.position for r in log.read_back(7)],
+    lambda log: [r.position for r in log.read(types=["leg.*"])],
+    lambda log: log.at(3) is None,
 ]
 
 
