@@ -169,6 +169,10 @@ class Call:
             reason = None
             end = End(200, EndCause.ERROR, Q850_TIMER_EXPIRY, EndedBy.SERVER, f"lost: {event.by}")
         leg.ended(end, now)
+        self._leg_gone(leg, end, now, reason or "")
+        leg.offer_ended(481, b"", now)
+
+    def _leg_gone(self, leg: Leg, end: End, now: float, reason: str) -> None:
         if self.state is not CallState.ANSWERED and self.state is not CallState.SETUP:
             return
         for transfer in (self.transfer, self.claimed_by):
@@ -178,7 +182,7 @@ class Call:
             # The callee hung up before the caller got its 200: for the caller nobody answered.
             end = cause.failure(480, end.by, end.reason)
         if self.pair is None or leg in self.pair:
-            self.finish(end, now, reason or "")
+            self.finish(end, now, reason)
 
     def on_media_timeout(self, bridge: Bridge, now: float) -> None:
         """No packet on any stream for the time-out: half-dead calls end here."""
@@ -221,6 +225,8 @@ class Call:
         self.state = CallState.RELEASING
         self.end = end
         self.ended_at = now
+        # Bridges released on the way must not close the call before its legs have ended.
+        self.releasing += 1
         if self.setup is not None:
             self.setup.stop(end, now, reason)
         if self.transfer is not None:
@@ -236,17 +242,15 @@ class Call:
         bridge, self.bridge = self.bridge, None
         if bridge is not None:
             bridge.release(now, _nothing)
-        self._close_if_released(now)
+        self.bridge_released(now)
 
     def bridge_released(self, now: float) -> None:
-        """The figures of a bridge are written, of the last one or of one a transfer left."""
-        self.releasing -= 1
-        if self.state is CallState.RELEASING:
-            self._close_if_released(now)
+        """The figures of a bridge are written, or :meth:`finish` has told everybody.
 
-    def _close_if_released(self, now: float) -> None:
-        """``call.ended`` is the last event: it waits for the figures of every bridge."""
-        if self.releasing == 0 and self.state is not CallState.ENDED:
+        ``call.ended`` is the last event: it waits for the figures of every bridge.
+        """
+        self.releasing -= 1
+        if self.releasing == 0 and self.state is CallState.RELEASING:
             self._close(now)
 
     def _close(self, now: float) -> None:

@@ -163,7 +163,11 @@ class Leg:
             journal.write(LegResumed(leg_id=self.id, elapsed_ms=elapsed_ms))
 
     def ended(self, end: End, now: float) -> None:
-        """The leg is over: writes its last event, once."""
+        """The leg is over: writes its last event, once.
+
+        The outcome of an offer under way is owed after that (:meth:`offer_ended`), when everybody
+        knows why it comes to nothing.
+        """
         if self.state is LegState.ENDED:
             return
         self.note_end(end, now)
@@ -171,7 +175,6 @@ class Leg:
         # What the engine still reports of this dialog concerns nobody; and nothing here may
         # keep a finished call in memory.
         self.usage.user = None
-        self.offer_ended(481, b"", now)
         for transaction in self.crossings:
             # RFC 3261 §15.1.2: what waits in a dialog that ends is still answered.
             if not transaction.answered:
@@ -213,6 +216,7 @@ class Leg:
             usage.reject(status, None, headers, now=now)
         else:
             usage.cancel(headers, now=now)
+        self.offer_ended(481, b"", now)
 
     @property
     def side(self) -> EndedBy:

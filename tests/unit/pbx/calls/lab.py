@@ -19,7 +19,9 @@ Every message in both directions is named by the ladder, and what the event log 
 
 A word before ``>`` or ``<`` is a dialog: the name of a phone, or the name with a suffix for its
 further ones (``alice.2``). The first INVITE of a dialog makes it; ``reINVITE`` is one inside it.
-A line may go on in the next one, which then starts with ``|``. Bodies are words (see :func:`sdp`), "-" none; ``text:…`` is a body of text. REFER and INVITE may
+A line may go on in the next one, which then starts with ``|``.
+
+Bodies are words (see :func:`sdp`), "-" none; ``text:…`` is a body of text. REFER and INVITE may
 say ``replaces=alice.2``. ``media …`` lines rule the scripted media service (see
 :class:`ScriptedMedia`); lines starting with # are remarks.
 """
