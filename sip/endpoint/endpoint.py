@@ -204,9 +204,9 @@ class SipEndpoint:
             else:
                 # Something feeds on itself (a target that fails at once, again and again).
                 self._flush_handle = self._loop.call_soon(self._flush)
-        finally:
             for output in closing:
                 self._streams.close_flow(output.flow, now)
+        finally:
             self._pumping = False
             self._arm(engine.next_timer(), now)
 

@@ -139,10 +139,13 @@ class StreamConnection(asyncio.Protocol):
             return
         self.closing = True
         self.deadline = now + self._pool.limits.close_s
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
+        if not self._transport.can_write_eof():
             self._transport.close()
+            return
+        try:
+            self._transport.write_eof()
+        except OSError:  # the peer has reset it and the event loop has not seen that yet
+            self._transport.abort()
 
     def shut(self) -> None:
         """Close after the last bytes, without regard for what the peer still sends."""

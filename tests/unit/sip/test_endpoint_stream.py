@@ -7,6 +7,7 @@ import errno
 import random
 import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -281,6 +282,25 @@ async def test_a_closed_flow_carries_nothing_more() -> None:
         await b.engine.wait(lambda: b.engine.closed)
         assert b.engine.stream[flow] == b""
         await ended(peer)
+
+
+@in_loop
+async def test_closing_what_the_peer_has_just_reset_disturbs_nobody() -> None:
+    """The kernel refuses to half-close such a socket; other connections must not notice."""
+    async with bench() as b:
+        address = b.endpoint.add_tcp("127.0.0.1", 0)
+        resetting = socket.create_connection(address)
+        await b.engine.wait(lambda: b.engine.opened)
+        [flow] = b.engine.opened
+        resetting.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        resetting.close()
+        b.emit(CloseFlow(flow, "framing lost"))
+        await b.engine.wait(lambda: b.engine.closed)
+        peer = await connect(address)
+        await b.engine.wait(lambda: len(b.engine.opened) == 2)
+        b.emit(Transmit(b.engine.opened[1], b"still here", 1))
+        assert await peer[0].readexactly(10) == b"still here"
+        await hang_up(peer)
 
 
 @in_loop
