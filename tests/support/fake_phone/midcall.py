@@ -564,6 +564,16 @@ class MidCall:
                 server.acknowledged()
         self.phone.call_over(self)  # type: ignore[arg-type]
 
+    def forget(self) -> None:
+        """Nothing can come any more: only what the judge asks for is kept."""
+        self.invite_client = None
+        self.invite_server = None
+        self.reinvite_server = None
+        self.local_body = self.remote_body = self.progress_body = b""
+        self.script = None
+        self.steps = ()
+        self.local_from = self.remote_to = self.remote_target = self.route_set = ""
+
     # -- session timer -----------------------------------------------------------------------
 
     def note_timer(self, heard: Heard, *, uac: bool) -> None:

@@ -384,9 +384,13 @@ class FakePhone:
     def call_over(self, call: PhoneCall) -> None:
         self.live -= 1
         # Kept a while: repetitions and crossing requests still have to be answered.
-        self.scheduler.after(40.0, self.calls.pop, (call.call_id, call.local_tag), None)
+        self.scheduler.after(40.0, self._forget_call, call)
         if self.surroundings.call_over is not None:
             self.surroundings.call_over(call)
+
+    def _forget_call(self, call: PhoneCall) -> None:
+        self.calls.pop((call.call_id, call.local_tag), None)
+        call.forget()
 
     # -- receiving ---------------------------------------------------------------------------
 
