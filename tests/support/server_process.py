@@ -168,6 +168,23 @@ class ServerProcess:
         self._reader.join()
         process.stdout.close()
 
+    @property
+    def pid(self) -> int:
+        """Of its supervisor."""
+        assert self._process is not None
+        return self._process.pid
+
+    def roles(self) -> dict[str, psutil.Process]:
+        """Its running role processes, by role."""
+        found = {}
+        for child in psutil.Process(self.pid).children():
+            try:
+                command = child.cmdline()
+                found[command[command.index("role") + 1]] = child
+            except (psutil.Error, ValueError):
+                continue  # just ended, or not yet what it will be
+        return found
+
     # ---- commands
 
     def run(self, *arguments: str) -> str:
