@@ -48,7 +48,7 @@ class Leg:
 
     __slots__ = (
         "account", "agreed_body", "answered_at", "call", "crossings", "dial", "diversions",
-        "early_media", "held", "id", "offer_done", "role", "seen_statuses", "shown", "state",
+        "held", "id", "offer_done", "role", "seen_statuses", "shown", "state",
         "target_uri", "usage",
     )  # fmt: skip
 
@@ -70,7 +70,6 @@ class Leg:
         self.agreed_body = b""
         """The party's last description that the other side accepted (its offer or answer)."""
         self.held = False
-        self.early_media = False
         self.seen_statuses: set[int] | None = None
         self.offer_done: OfferDone | None = None
         self.crossings: list[ServerTransaction] = []
@@ -125,7 +124,6 @@ class Leg:
 
     def ringing(self, status: int, early_media: bool, reliable: bool, now: float) -> None:
         """A provisional crossed this leg: the first of its status is a fact."""
-        self.early_media = self.early_media or early_media
         if self.seen_statuses is None:
             self.seen_statuses = set()
         elif status in self.seen_statuses:

@@ -10,132 +10,164 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pbx.calls import sdp_text
-from pbx.calls.bridge import Bridge
-from pbx.calls.leg import Leg
-from pbx.calls.ports import MediaReply
+from pbx.calls.join import Realignment, Rejoin
 from pbx.domain.calls import LegRenegotiated
 
 if TYPE_CHECKING:
+    from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
+    from pbx.calls.leg import Leg
+    from pbx.calls.ports import MediaReply
 
 
 def offered(call: Call, leg: Leg, body: bytes, now: float) -> None:
     """`leg` offers `body` by re-INVITE or UPDATE: carry it to its peer and back."""
     peer = call.peer_of(leg)
-    if peer is None or call.bridge is None or call.negotiating is not None or _busy(call):
-        leg.usage.reject_offer(491, now=now)
-        return
-    before = (leg.agreed_body, peer.agreed_body)
-    call.negotiating = leg
     bridge = call.bridge
-
-    def back(status: int, answer: bytes, later: float) -> None:
-        call.negotiating = None
-        if not leg.alive:
-            return
-        if status >= 300:
-            _note(call, leg, status, later)
-            _restore(call, bridge, leg, peer, before, later)
-            leg.usage.reject_offer(491 if status == 491 else 488, now=later)
-            return
-        peer.agreed_body = answer
-        bridge.answer(leg, peer, answer, later, lambda reply, t: _answer(call, leg, reply, t, body))
-
-    def rewritten(reply: MediaReply, later: float) -> None:
-        if not leg.alive or not peer.alive:
-            call.negotiating = None
-            return
-        if reply.error:
-            call.negotiating = None
-            _note(call, leg, 488, later)
-            leg.usage.reject_offer(488, now=later)
-            return
-        peer.send_offer(reply.sdp, later, back)
-
-    bridge.offer(leg, peer, body, now, rewritten)
-
-
-def _answer(call: Call, leg: Leg, reply: MediaReply, now: float, offer: bytes) -> None:
-    if not leg.alive:
-        return
-    if reply.error:
-        _note(call, leg, 488, now)
-        leg.usage.reject_offer(488, now=now)
-        return
-    leg.agreed_body = offer
-    _note(call, leg, 200, now)
-    leg.note_direction(sdp_text.direction(offer), now)
-    leg.usage.answer(reply.sdp, now=now)
+    if peer is None or bridge is None or _busy(call):
+        leg.usage.reject_offer(491, now=now)
+    else:
+        Exchange(call, bridge, leg, peer, body).start(now)
 
 
 def requested(call: Call, leg: Leg, now: float) -> None:
-    """Re-INVITE without a description: offer what the peer can do (RFC 3261 §14.2).
-
-    The answer comes with the ACK (:func:`late_answer`); the peer is re-offered only if that
-    changes something for it.
-    """
+    """Re-INVITE without a description: offer what the peer can do (RFC 3261 §14.2)."""
     peer = call.peer_of(leg)
-    if peer is None or call.bridge is None or call.negotiating is not None or _busy(call):
-        leg.usage.reject_offer(491, now=now)
-        return
-    call.negotiating = leg
     bridge = call.bridge
-    before = peer.usage.local_body
-
-    def rewritten(reply: MediaReply, later: float) -> None:
-        if not leg.alive or reply.error:
-            call.negotiating = None
-            if leg.alive:
-                leg.usage.reject_offer(488, now=later)
-            return
-        leg.offer_done = answered
-        leg.usage.answer_with_offer(reply.sdp, now=later)
-
-    def answered(status: int, body: bytes, later: float) -> None:
-        call.negotiating = None
-        if status >= 300 or not body or not leg.alive or not peer.alive:
-            return
-        leg.agreed_body = body
-        leg.note_direction(sdp_text.direction(body), later)
-        bridge.answer(peer, leg, body, later, forward)
-
-    def forward(reply: MediaReply, later: float) -> None:
-        _note(call, leg, 488 if reply.error else 200, later)
-        if reply.error or not peer.alive or sdp_text.same_media(before, reply.sdp):
-            return
-        peer.send_offer(reply.sdp, later, settled)
-
-    def settled(status: int, body: bytes, later: float) -> None:
-        """The peer knows; a refusal leaves the session as it was for it."""
-
-    bridge.offer(peer, leg, sdp_text.with_sendrecv(peer.agreed_body), now, rewritten)
+    if peer is None or bridge is None or _busy(call):
+        leg.usage.reject_offer(491, now=now)
+    else:
+        OfferlessExchange(call, bridge, leg, peer).start(now)
 
 
 def _busy(call: Call) -> bool:
-    """A transfer is re-joining legs just now."""
-    return (call.transfer is not None and call.transfer.joining) or call.claimed_by is not None
-
-
-def _note(call: Call, leg: Leg, status: int, now: float) -> None:
-    call.journal.write(
-        LegRenegotiated(
-            leg_id=leg.id,
-            method="OFFER",
-            status=status,
-            elapsed_ms=call.journal.elapsed_ms(now),
-        )
+    """Another exchange runs, or a transfer is re-joining legs just now."""
+    return (
+        call.negotiating is not None
+        or (call.transfer is not None and call.transfer.joining)
+        or call.claimed_by is not None
     )
 
 
-def _restore(
-    call: Call, bridge: Bridge, leg: Leg, peer: Leg, before: tuple[bytes, bytes], now: float
-) -> None:
-    """Give the media service the last agreed descriptions again: the offer never happened."""
-    offer, answer = before
-    if not offer or not answer:
-        return
+class _Exchange:
+    """What both kinds share; `call.negotiating` is set from :meth:`start` to the end."""
 
-    def offered_again(reply: MediaReply, later: float) -> None:
-        bridge.answer(leg, peer, answer, later, lambda _reply, _now: None)
+    __slots__ = ("_bridge", "_call", "_leg", "_peer")
 
-    bridge.offer(leg, peer, offer, now, offered_again)
+    def __init__(self, call: Call, bridge: Bridge, leg: Leg, peer: Leg) -> None:
+        self._call = call
+        self._bridge = bridge
+        self._leg = leg
+        self._peer = peer
+
+    def _note(self, status: int, now: float) -> None:
+        journal = self._call.journal
+        journal.write(
+            LegRenegotiated(
+                leg_id=self._leg.id,
+                method="OFFER",
+                status=status,
+                elapsed_ms=journal.elapsed_ms(now),
+            )
+        )
+
+    def _refuse(self, status: int, now: float) -> None:
+        self._call.negotiating = None
+        self._note(status, now)
+        self._leg.usage.reject_offer(status, now=now)
+
+
+class Exchange(_Exchange):
+    """An offer on its way to the peer, and the answer back."""
+
+    __slots__ = ("_before", "_offer")
+
+    def __init__(self, call: Call, bridge: Bridge, leg: Leg, peer: Leg, offer: bytes) -> None:
+        super().__init__(call, bridge, leg, peer)
+        self._offer = offer
+        self._before = (leg.agreed_body, peer.agreed_body)
+
+    def start(self, now: float) -> None:
+        """Have the offer rewritten."""
+        self._call.negotiating = self._leg
+        self._bridge.offer(self._leg, self._peer, self._offer, now, self._rewritten)
+
+    def _rewritten(self, reply: MediaReply, now: float) -> None:
+        if reply.error:
+            self._refuse(488, now)
+        else:
+            self._peer.send_offer(reply.sdp, now, self._replied)
+
+    def _replied(self, status: int, answer: bytes, now: float) -> None:
+        leg = self._leg
+        if not leg.alive or not self._peer.alive:
+            self._call.negotiating = None
+        elif status >= 300:
+            self._refuse(491 if status == 491 else 488, now)
+            self._restore(now)
+        else:
+            self._peer.agreed_body = answer
+            self._bridge.answer(leg, self._peer, answer, now, self._answered)
+
+    def _answered(self, reply: MediaReply, now: float) -> None:
+        leg = self._leg
+        if reply.error:
+            self._refuse(488, now)
+            # The peer has agreed to what nobody will send: both are asked anew.
+            Rejoin(self._call).start(now)
+            return
+        self._call.negotiating = None
+        leg.agreed_body = self._offer
+        self._note(200, now)
+        leg.note_direction(sdp_text.direction(self._offer), now)
+        leg.usage.answer(reply.sdp, now=now)
+
+    def _restore(self, now: float) -> None:
+        """Give the media service the last agreed descriptions again: the offer never happened."""
+        if all(self._before):
+            self._bridge.offer(self._leg, self._peer, self._before[0], now, self._offer_restored)
+
+    def _offer_restored(self, reply: MediaReply, now: float) -> None:
+        self._bridge.answer(self._leg, self._peer, self._before[1], now, _ignore)
+
+
+class OfferlessExchange(_Exchange):
+    """A re-INVITE without a description: the peer's goes into our 200, the answer into the ACK.
+
+    The peer is re-offered only if the answer changes something for it.
+    """
+
+    __slots__ = ("_told",)
+
+    def start(self, now: float) -> None:
+        """Have the peer's description rewritten; unless it holds, it may be taken back from hold."""
+        peer = self._peer
+        self._call.negotiating = self._leg
+        self._told = peer.usage.local_body
+        body = peer.agreed_body if peer.held else sdp_text.with_sendrecv(peer.agreed_body)
+        self._bridge.offer(peer, self._leg, body, now, self._rewritten)
+
+    def _rewritten(self, reply: MediaReply, now: float) -> None:
+        if reply.error:
+            self._refuse(488, now)
+            return
+        self._leg.offer_done = self._acknowledged
+        self._leg.usage.answer_with_offer(reply.sdp, now=now)
+
+    def _acknowledged(self, status: int, answer: bytes, now: float) -> None:
+        self._call.negotiating = None
+        leg = self._leg
+        if status >= 300 or not answer or not leg.alive or not self._peer.alive:
+            return
+        leg.agreed_body = answer
+        leg.note_direction(sdp_text.direction(answer), now)
+        self._bridge.answer(self._peer, leg, answer, now, self._answered)
+
+    def _answered(self, reply: MediaReply, now: float) -> None:
+        self._note(488 if reply.error else 200, now)
+        if not reply.error and not sdp_text.same_media(self._told, reply.sdp):
+            Realignment(self._bridge, self._leg, self._peer, self._leg.agreed_body).start(now)
+
+
+def _ignore(_reply: MediaReply, _now: float) -> None:
+    return None

@@ -149,6 +149,7 @@ class Setup:
             if self.callee is not None or not leg.alive:
                 return
             if reply.error:
+                caller.ringing(status, False, False, later)
                 caller.usage.provisional(status, now=later)
                 return
             caller.ringing(status, True, False, later)

@@ -169,7 +169,8 @@ class ScriptedMedia:
         now: float,
         done: Callable[[MediaReply, float], None],
     ) -> None:
-        self.open.setdefault(session, []).append(offerer.tag)
+        if session in self.open or not self.failure:
+            self.open.setdefault(session, []).append(offerer.tag)
         self.asked.append(f"offer {session[-1]} {word_of(sdp)}")
         self._answer(sdp, done)
 
@@ -186,7 +187,8 @@ class ScriptedMedia:
     ) -> None:
         assert session in self.open, "an answer to a session that is not there"
         self.open[session].append(answerer.tag)
-        self.asked.append(f"answer {session[-1]} {word_of(sdp)}")
+        kind = "early answer" if early else "answer"
+        self.asked.append(f"{kind} {session[-1]} {word_of(sdp)}")
         self._answer(sdp, done)
 
     def delete(
@@ -196,8 +198,8 @@ class ScriptedMedia:
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None:
-        tags = self.open.pop(session)
-        assert offerer_tag in tags
+        tags = self.open.pop(session, [])
+        assert not tags or offerer_tag in tags
         self.asked.append(f"delete {session[-1]}")
         figures = {tag: LegMedia(packets_in=100, codec="PCMU") for tag in dict.fromkeys(tags)}
         self._later(lambda: done(figures, self.now()))
