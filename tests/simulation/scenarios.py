@@ -354,6 +354,43 @@ def attended(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     plan.callee_scripts[only_phone(cast.third)] = third
 
 
+def semi_attended(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """REFER with Replaces while the consultation still rings, or just when it is answered."""
+    assert cast.third is not None
+    plan.caller_script = CallerScript(
+        steps=(
+            Step(0.3, "talk"),
+            Step(rng.uniform(0.5, 2.0), "hold"),
+            Step(0.5, "consult", f"sip:{cast.third.user}@{domain}"),
+            Step(rng.uniform(0.3, 2.5), "transfer-early"),
+            Step(rng.choice((rng.uniform(0.0, 2.0), 60.0)), BYE),
+        ),
+        consult=CallerScript(steps=(Step(60.0, BYE),)),
+    )
+    plan.callee_scripts[only_phone(cast.callee)] = answering(
+        rng, (Step(rng.uniform(8.0, 40.0), BYE),)
+    )
+    third = answering(rng, (Step(rng.uniform(4.0, 40.0), BYE),))
+    third.answer_after_s = rng.uniform(0.8, 4.0)
+    plan.callee_scripts[only_phone(cast.third)] = third
+
+
+def taken_over(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """A third phone takes the caller's place by INVITE with Replaces (RFC 3891)."""
+    assert cast.third is not None
+    plan.caller_script = CallerScript(
+        steps=(
+            Step(0.3, "talk"),
+            Step(rng.uniform(0.5, 4.0), "taken-over", only_phone(cast.third)),
+            Step(rng.choice((rng.uniform(0.0, 0.3), 60.0)), BYE),
+        ),
+        consult=CallerScript(steps=(Step(rng.uniform(1.0, 20.0), BYE),)),
+    )
+    plan.callee_scripts[only_phone(cast.callee)] = answering(
+        rng, (Step(rng.uniform(2.0, 40.0), BYE),)
+    )
+
+
 MIX: tuple[Scenario, ...] = (
     Scenario("plain", 26, plain),
     Scenario("refused", 8, refused),
@@ -377,6 +414,8 @@ MIX: tuple[Scenario, ...] = (
     Scenario("unknown", 1, unknown),
     Scenario("blind", 5, blind, third=True),
     Scenario("attended", 5, attended, third=True),
+    Scenario("semi-attended", 2, semi_attended, third=True),
+    Scenario("taken-over", 2, taken_over, third=True),
 )
 
 BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in MIX}

@@ -113,7 +113,7 @@ class World:
         self.read_model = LiveReadModel(self.log, self.clock)
         self.plans: list[Plan] = []
         self.active: dict[int, Plan] = {}
-        self.phones: dict[str, FakePhone] = {}
+        self.phones = self.surroundings.phones
         self.by_account: dict[str, list[FakePhone]] = {}
         self.acknowledged: dict[str, float] = {}
         """Phone name -> until when the registrar promised its binding."""

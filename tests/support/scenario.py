@@ -22,7 +22,7 @@ class Step(NamedTuple):
     action: str
     """``hold`` ``resume`` ``update-hold`` ``update-resume`` ``refresh`` ``offerless`` ``info``
     ``talk`` ``bye`` ``vanish`` ``restart`` ``blind`` ``consult`` ``transfer``
-    ``bye-consult``."""
+    ``transfer-early`` ``bye-consult`` ``taken-over`` (by the phone named)."""
     argument: str = ""
 
 
@@ -45,8 +45,10 @@ class CallerScript:
     """Power off so long after the INVITE, whatever the state."""
     silent: bool = False
     """Send no audio but in ``talk`` steps."""
+    replaces: str = ""
+    """Value of Replaces in the INVITE (RFC 3891)."""
     consult: CallerScript | None = None
-    """Script of the consultation call of an attended transfer."""
+    """Script of the consultation call of an attended transfer, or of who takes over."""
 
 
 @dataclass(slots=True)

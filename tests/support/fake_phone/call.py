@@ -56,6 +56,8 @@ class PhoneCall(MidCall):
             headers += "Require: 100rel\r\n"
         if script.session_expires_s:
             headers += f"Session-Expires: {script.session_expires_s}\r\n"
+        if script.replaces:
+            headers += f"Require: replaces\r\nReplaces: {script.replaces}\r\n"
         body = b""
         if not script.late_offer:
             body = self.describe("sendrecv")

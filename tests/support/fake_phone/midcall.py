@@ -387,8 +387,10 @@ class MidCall:
             self.refer(f"<{step.argument}>")
         elif action == "consult":
             self._consult(step.argument)
-        elif action == "transfer":
-            self._transfer_to_consultation()
+        elif action in ("transfer", "transfer-early"):
+            self._transfer_to_consultation(early=action == "transfer-early")
+        elif action == "taken-over":
+            self._taken_over_by(step.argument)
         elif action == "bye-consult":
             if self.consultation is not None:
                 self.consultation.hang_up()
@@ -525,6 +527,10 @@ class MidCall:
                 self.lost_peer(heard, client)
 
     # -- hanging up --------------------------------------------------------------------------
+
+    def cancel(self) -> None:
+        """Give up a call of ours that nobody has answered."""
+        raise NotImplementedError
 
     def hang_up(self, headers: str = "") -> None:
         """BYE. The dialog ends when it is answered or given up."""
@@ -668,9 +674,18 @@ class MidCall:
         script = self.script.consult if isinstance(self.script, CallerScript) else None
         self.consultation = self.phone.invite(self.plan, target, script or CallerScript())
 
-    def _transfer_to_consultation(self) -> None:
+    def _taken_over_by(self, name: str) -> None:
+        """Another phone sends INVITE with Replaces for this dialog, as the server sees it."""
+        own = self.script
+        script = own.consult if isinstance(own, CallerScript) and own.consult else CallerScript()
+        script.replaces = f"{self.call_id};to-tag={self.remote_tag};from-tag={self.local_tag}"
+        phone = self.phone.surroundings.phones[name]
+        phone.invite(self.plan, f"sip:{self.phone.user}@{self.phone.domain}", script)
+
+    def _transfer_to_consultation(self, *, early: bool) -> None:
         other = self.consultation
-        if other is None or other.state != "confirmed":
+        ready = other is not None and other.state in ("confirmed", "early" if early else "")
+        if other is None or not ready:
             self._renegotiate("resume")
             self.phone.scheduler.after(2.0, self.hang_up)
             return
@@ -678,3 +693,5 @@ class MidCall:
             f"{other.call_id};to-tag={other.remote_tag};from-tag={other.local_tag}", safe=""
         )
         self.refer(f"<{other.target}?Replaces={replaces}>")
+        if other.state == "early":
+            self.phone.scheduler.after(0.5, other.cancel)

@@ -57,6 +57,8 @@ class Surroundings:
     call_over: Callable[[PhoneCall], None] | None = None
     registered: Callable[[FakePhone, float], None] | None = None
     """A REGISTER was answered 200 and promised so many seconds (0: removed)."""
+    phones: dict[str, FakePhone] = field(default_factory=dict)
+    """By name, for steps that make somebody else do something."""
     in_order: bool = True
     """The network does not reorder: rules about order are checked strictly."""
 
