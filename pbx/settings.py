@@ -332,6 +332,31 @@ class LimitSettings:
     connections_per_source: int = key(
         200, "Connections from one source address.", low=1, high=1_000_000
     )
+    first_message_s: float = key(
+        10.0,
+        "Time a new connection has for its first complete message or keep-alive.",
+        unit="s",
+        low=0.1,
+        high=3600,
+    )
+    message_s: float = key(
+        10.0,
+        "Time any later message on a connection may take from its first byte to its last.",
+        unit="s",
+        low=0.1,
+        high=3600,
+    )
+    idle_s: float = key(
+        3900.0,
+        "Life of a connection over which nothing complete comes: longer than a registration, for "
+        "phones that send no keep-alives.",
+        unit="s",
+        low=1,
+        high=1_000_000,
+    )
+    tls_handshake_s: float = key(
+        5.0, "Time a TLS handshake may take, either way.", unit="s", low=0.1, high=60
+    )
     failed_logins: int = key(
         10,
         "Wrong answers to a challenge within `failed_logins_s` that lock a source or account.",

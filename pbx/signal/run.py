@@ -14,7 +14,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -105,6 +105,31 @@ def engine_config(settings: Settings) -> EngineConfig:
         strict_source=True,
         advertised=advertise if advertised else None,
     )
+
+
+def endpoint_limits(settings: Settings) -> EndpointLimits:
+    """The bounds of connections."""
+    limits = settings.limits
+    return EndpointLimits(
+        connections=limits.connections,
+        connections_per_address=limits.connections_per_source,
+        first_message_s=limits.first_message_s,
+        message_s=limits.message_s,
+        idle_s=limits.idle_s,
+        tls_handshake_s=limits.tls_handshake_s,
+    )
+
+
+def deliver(node: SignalNode, events: Iterable[Event], now: float) -> None:
+    """Hand events to call control one by one.
+
+    A defect that one message reaches costs that message, not what came behind it.
+    """
+    for event in events:
+        try:
+            node.on_events([event], now)
+        except Exception:
+            log.exception("%s could not be handled", type(event).__name__)
 
 
 class _Signal:
@@ -213,10 +238,6 @@ class _Signal:
 
     def _endpoint(self) -> SipEndpoint:
         settings = self._settings
-        limits = EndpointLimits(
-            connections=settings.limits.connections,
-            connections_per_address=settings.limits.connections_per_source,
-        )
         tls = None
         if any(listener.transport == "tls" for listener in settings.sip.listen):
             tls = self._tls()
@@ -225,7 +246,7 @@ class _Signal:
             self._on_events,
             Resolver(self._rng),
             monotonic=self._clock.monotonic,
-            limits=limits,
+            limits=endpoint_limits(settings),
             tls=tls,
         )
 
@@ -286,7 +307,7 @@ class _Signal:
     # Running.
 
     def _on_events(self, events: list[Event], now: float) -> None:
-        self.node.on_events(events, now)
+        deliver(self.node, events, now)
         self._rearm()
 
     def _acted(self) -> None:
@@ -309,8 +330,10 @@ class _Signal:
 
     def _fire(self) -> None:
         self._timer = None
-        self.node.handle_timers(self._clock.monotonic())
-        self._acted()
+        try:
+            self.node.handle_timers(self._clock.monotonic())
+        finally:
+            self._acted()  # arms the timer again, whatever a callback did
 
     async def _follow(self, event_log: EmbeddedLog, position: int) -> None:
         """Accounts and domains that commands change while we run."""

@@ -161,7 +161,11 @@ class SipEndpoint:
         now = self._monotonic()
         receive = self._engine.receive_datagram
         for data, flow in batch:
-            receive(data, flow, now)
+            try:
+                receive(data, flow, now)
+            except Exception:
+                # A defect of ours: it must not cost the rest of the batch.
+                log.exception("a datagram of %s:%d could not be handled", *flow.remote)
         self._pump(now)
 
     def _flush(self) -> None:
@@ -171,8 +175,10 @@ class SipEndpoint:
     def _on_timer(self) -> None:
         self._timer = None
         now = self._monotonic()
-        self._engine.handle_timers(now)
-        self._pump(now)
+        try:
+            self._engine.handle_timers(now)
+        finally:
+            self._pump(now)
 
     def _expire(self) -> None:
         self._streams.expire(self._monotonic())

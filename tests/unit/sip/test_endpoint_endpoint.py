@@ -278,3 +278,21 @@ async def test_the_time_limits_of_connections_are_swept() -> None:
         assert await reader.read() == b""
         writer.close()
         assert b.endpoint.statistics()["slow-sender"] == 1
+
+
+@in_loop
+async def test_a_defect_costs_one_datagram_and_not_its_neighbours() -> None:
+    """What one message reaches must not stop the endpoint: the batch and the pump go on."""
+    async with bench() as b:
+
+        def react(flow: Flow, data: bytes) -> None:
+            if data == b"bad":
+                raise RuntimeError("planted")
+
+        b.engine.react = react
+        host, port = b.endpoint.add_udp("127.0.0.1", 0)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+            for data in (b"good", b"bad", b"better"):
+                peer.sendto(data, (host, port))
+            await b.engine.wait(lambda: len(b.engine.datagrams) == 3)
+        assert [data for data, _ in b.engine.datagrams] == [b"good", b"bad", b"better"]
