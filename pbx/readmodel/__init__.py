@@ -21,6 +21,7 @@ from pbx.readmodel.runner import (
     POLL_S,
     Checkpoint,
     Projector,
+    is_of,
     load_checkpoints,
     projection_status,
     reached,
@@ -51,7 +52,7 @@ def catch_up(log: EventLog, database: Database, timeout_s: float = 60.0) -> None
     target = log.head()
     deadline = time.monotonic() + timeout_s
     pause = threading.Event()
-    while not _is_level(database, target):
+    while not _is_level(log, database, target):
         if database.lease.acquire():
             try:
                 make_projector(log, database).catch_up(target)
@@ -67,10 +68,14 @@ def catch_up(log: EventLog, database: Database, timeout_s: float = 60.0) -> None
         pause.wait(POLL_S)
 
 
-def _is_level(database: Database, target: int) -> bool:
-    """Like :func:`reached`, but a stopped projection may be started again by whoever asks."""
+def _is_level(log: EventLog, database: Database, target: int) -> bool:
+    """Like :func:`reached`, but a stopped projection may be started again by whoever asks, and
+    rows of another log do not count."""
     try:
-        return reached(database, target, PROJECTION_NAMES)
+        if not reached(database, target, PROJECTION_NAMES):
+            return False
+        with database.read() as connection:
+            return all(is_of(log, checkpoint) for checkpoint in load_checkpoints(connection))
     except ProjectionStopped:
         if database.lease.acquire():
             return False

@@ -31,12 +31,14 @@ MIGRATE_S: Final = 30.0
 class Database:
     """The read model's file, at the current revision of its tables."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """`fresh`: a scratch file; it need not survive a power cut, nor may anybody else open it
+        meanwhile."""
         self.path = path
         self.lease = Lease(path.with_name(LEASE_FILE))
         """Whoever holds it may project and migrate."""
         create_private(path)
-        self._engine = _engine(path)
+        self._engine = _engine(path, "OFF" if fresh else "NORMAL")
         self._writing = self._engine.execution_options(begin="BEGIN IMMEDIATE")
         try:
             if self._revision() != HEAD_REVISION:
@@ -100,7 +102,7 @@ def migrate(engine: Engine, revision: str = "head", *, down: bool = False) -> No
             ) from error
 
 
-def _engine(path: Path) -> Engine:
+def _engine(path: Path, synchronous: str) -> Engine:
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": BUSY_S})
 
     # The driver's own idea of transactions is off (it would begin them late and commit DDL): we
@@ -111,7 +113,7 @@ def _engine(path: Path) -> Engine:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             # A crash of the machine may cost the last transactions: the log has them.
-            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA synchronous = {synchronous}")
         except sqlite3.Error:
             connection.close()
             raise

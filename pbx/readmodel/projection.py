@@ -11,7 +11,7 @@ the log and the projection's own tables; names never change.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from sqlalchemy import Connection, Dialect, Executable, Table
 from sqlalchemy.dialects.sqlite import Insert, insert
 
-from pbx.eventlog import EventLog, Record
+from pbx.eventlog import EventLog, Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState
 
@@ -45,6 +45,10 @@ class Projection(Protocol):
     def tables(self) -> tuple[Table, ...]:
         """What it writes; nobody else does."""
         ...
+
+    skipped: frozenset[Position]
+    """Events an operator has it step over; set by the runner, which does not apply them. They are
+    not to be applied either when a stream is read again."""
 
     def apply(self, record: Record, event: Event) -> None:
         """Take in the next record. Any exception stops the projection at it."""
@@ -137,14 +141,15 @@ class CallStates:
         self._capacity = capacity
         self._states: dict[str, CallState] = {}
 
-    def before(self, record: Record) -> CallState:
-        """The call of `record` as it was before it."""
+    def before(self, record: Record, skipped: Container[Position]) -> CallState:
+        """The call of `record` as it was before it; without what was `skipped`."""
         state = self._states.get(record.stream)
         if state is None:
             state = CallState(record.stream.partition("/")[2])
             if record.version > 1:
                 for earlier in self._earlier(record):
-                    state.apply(earlier, earlier.event)
+                    if earlier.position not in skipped:
+                        state.apply(earlier, earlier.event)
             if len(self._states) >= self._capacity:
                 del self._states[next(iter(self._states))]
             self._states[record.stream] = state

@@ -6,7 +6,11 @@ holds the database's lease.
 
 Rows and checkpoint commit in one transaction. An event that a projection cannot apply stops that
 projection before it, visibly (table ``projections``), and no other; it tries again when it is
-started anew, and an operator may skip the event.
+started anew, and an operator may skip the event: that is remembered (table ``skipped_events``).
+
+A checkpoint names the event at its position. If the log has another one there it is not the log
+the rows came from: it was restored from a backup, or lost its last second in a power cut and has
+grown again. Then the projection begins anew.
 """
 
 from __future__ import annotations
@@ -14,10 +18,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 from sqlalchemy.exc import OperationalError
 
 from pbx.eventlog import START, EventLog, Position, Record
@@ -26,6 +31,7 @@ from pbx.kernel.errors import LagTimeout, LogUnavailable, PbxError, ProjectionSt
 from pbx.kernel.events import Event
 from pbx.readmodel.database import Database
 from pbx.readmodel.projection import Projection, write_rows
+from pbx.readmodel.tables import cdr_files, skipped_events
 from pbx.readmodel.tables import projections as checkpoints
 
 BATCH: Final = 2000
@@ -52,6 +58,8 @@ class Checkpoint(NamedTuple):
     generation: int
     error: str
     error_position: Position
+    time_ns: int = 0
+    """Of the event at `position`; 0 if it is not known."""
 
 
 class _Moved(PbxError):
@@ -79,6 +87,7 @@ class Projector:
         self.applied = 0
         """Records read from the log so far."""
         self._load()
+        self._forget_other_histories()
         self._start_again()
         self._settle()
 
@@ -151,7 +160,7 @@ class Projector:
 
     def _project(self, running: Iterable[Projection], records: Sequence[Record]) -> None:
         decoded = [(record, record.category, _decode(record)) for record in records]
-        last = records[-1].position
+        last = records[-1]
         sound: list[Projection] = []
         failed: list[Projection] = []
         for projection in running:
@@ -165,14 +174,14 @@ class Projector:
         except _Flush as error:
             failed.append(error.projection)
         for projection in failed:
-            self._isolate(projection, last)
+            self._isolate(projection, last.position)
 
-    def _write(self, flushed: Sequence[Projection], position: Position) -> None:
+    def _write(self, flushed: Sequence[Projection], last: Record) -> None:
         """Rows and checkpoints of `flushed` in one transaction, all or none."""
         moved = [
-            self._at[p.name]._replace(position=position, error="", error_position=0)
+            Checkpoint(p.name, last.position, self._at[p.name].generation, "", 0, last.time_ns)
             for p in flushed
-            if self._at[p.name].position < position
+            if self._at[p.name].position < last.position
         ]
         try:
             with self._database.write() as connection:
@@ -206,7 +215,7 @@ class Projector:
             try:
                 item = (record, record.category, _decode(record))
                 _apply(projection, [item], position)
-                self._write([projection], record.position)
+                self._write([projection], record)
             except (_Moved, OperationalError):
                 raise
             except Exception as error:  # noqa: BLE001  reported in the table and in the log
@@ -226,11 +235,33 @@ class Projector:
         """Read the checkpoints; projections whose tables were replaced forget what they know."""
         with self._database.read() as connection:
             found = _load(connection, self._projections)
+            skipped = load_skipped(connection)
         for name, projection in self._projections.items():
             checkpoint = found.get(name, Checkpoint(name, START, 0, "", 0))
             if checkpoint != self._at.get(name):
                 projection.reset()
             self._at[name] = checkpoint
+            projection.skipped = skipped.get(name, frozenset())
+
+    def _forget_other_histories(self) -> None:
+        """Empty what was projected from a log that is not this one."""
+        for name, checkpoint in self._at.items():
+            if is_of(self._log, checkpoint):
+                continue
+            logger.warning(
+                "projection %s is at position %d of another log: it begins anew",
+                name,
+                checkpoint.position,
+            )
+            with self._database.write() as connection:
+                for table in self._projections[name].tables:
+                    connection.execute(delete(table))
+                connection.execute(
+                    delete(skipped_events).where(skipped_events.c.projection == name)
+                )
+                self._store(connection, [Checkpoint(name, START, checkpoint.generation + 1, "", 0)])
+                forget_files(connection, name)
+        self._load()
 
     def _start_again(self) -> None:
         """Whatever stopped before may have been mended since."""
@@ -265,8 +296,9 @@ def _decode(record: Record) -> Event | Exception:
 def _apply(projection: Projection, decoded: Iterable[Decoded], after: Position) -> None:
     categories = projection.categories
     apply = projection.apply
+    skipped = projection.skipped
     for record, category, event in decoded:
-        if category in categories and record.position > after:
+        if category in categories and record.position > after and record.position not in skipped:
             if isinstance(event, Exception):
                 raise event
             apply(record, event)
@@ -295,17 +327,44 @@ def projection_status(connection: Connection) -> list[dict[str, Any]]:
     return [dict(row) for row in rows.mappings()]
 
 
+def is_of(log: EventLog, checkpoint: Checkpoint) -> bool:
+    """Whether `checkpoint` was made from `log`."""
+    if checkpoint.position == START:
+        return True
+    record = log.at(checkpoint.position)
+    return record is not None and checkpoint.time_ns in (0, record.time_ns)
+
+
+def forget_files(connection: Connection, name: str) -> None:
+    """The rows of `name` were replaced: if they are call records, the text files begin anew."""
+    if name == "cdrs":
+        connection.execute(delete(cdr_files))
+
+
+def load_skipped(connection: Connection) -> dict[str, frozenset[Position]]:
+    """What operators let projections step over."""
+    found: defaultdict[str, set[Position]] = defaultdict(set)
+    columns = skipped_events.c
+    for name, position in connection.execute(select(columns.projection, columns.position)):
+        found[name].add(position)
+    return {name: frozenset(positions) for name, positions in found.items()}
+
+
 def skip_event(database: Database, name: str) -> Position | None:
     """Let a stopped projection go on behind the event it stopped at: an operator's act.
 
-    Returns the position of that event, None if `name` runs. A running projector notices.
+    Returns the position of that event, None if `name` runs. A running projector notices; rebuilds
+    remember.
     """
     with database.write() as connection:
         stopped = _load(connection, [name]).get(name)
         if stopped is None or not stopped.error:
             return None
-        passed = Checkpoint(name, stopped.error_position, stopped.generation + 1, "", 0)
-        store_checkpoints(connection, [passed], SystemClock().wall_ns())
+        now_ns = SystemClock().wall_ns()
+        row = (name, stopped.error_position, stopped.error, now_ns)
+        write_rows(connection, skipped_events, tuple(skipped_events.columns.keys()), [row])
+        goes_on = stopped._replace(generation=stopped.generation + 1, error="", error_position=0)
+        store_checkpoints(connection, [goes_on], now_ns)
     return stopped.error_position
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -66,7 +66,18 @@ projections = Table(
     _text("error"),  # why it stopped; empty while it runs
     _big("error_position"),
     _big("updated_ns"),
+    _big("time_ns"),  # of the event at `position`: tells whether the log is still the same one
 )
+
+skipped_events = Table(
+    "skipped_events",
+    metadata,
+    _text("projection", key=True),
+    Column("position", BigInteger, primary_key=True, nullable=False),
+    _text("error"),  # why it could not be applied
+    _big("skipped_ns"),
+)
+"""Events that an operator let a projection step over; rebuilds step over them, too."""
 
 domains = Table(
     "domains",
@@ -113,7 +124,17 @@ bindings = Table(
     _big("cseq"),
     _big("since_ns"),
     _big("refreshed_ns"),
+    _big("version"),  # of its binding.added in the stream: the order of an account's bindings
 )
+
+binding_streams = Table(
+    "binding_streams",
+    metadata,
+    _text("account", key=True),
+    _big("version"),
+)
+"""The version each ``binding/…`` stream has, also of accounts that have no binding any more: with
+the bindings it is all that the registrar knows (``pbx.signal.restore``)."""
 
 calls = Table(
     "calls",

@@ -16,7 +16,7 @@ from pbx.domain.accounts import (
     DomainCreated,
     DomainDeleted,
 )
-from pbx.eventlog import Record
+from pbx.eventlog import Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.projection import Statements, upsert
 from pbx.readmodel.tables import accounts, domains
@@ -42,6 +42,7 @@ class DomainProjection:
     name = "domains"
     categories = frozenset((CONFIG,))
     tables = (domains,)
+    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
         self._statements = Statements()
@@ -77,6 +78,7 @@ class AccountProjection:
     name = "accounts"
     categories = frozenset((CONFIG,))
     tables = (accounts,)
+    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
         self._statements = Statements()

@@ -1,105 +1,133 @@
-"""Table ``bindings`` from ``binding/…`` streams: the contacts that are registered.
+"""Tables ``bindings`` and ``binding_streams`` from ``binding/…`` streams: contacts registered.
 
 A binding that lapsed while no server ran stays until its ``binding.removed``; readers compare
-``expires_ns`` with the time they live in.
+``expires_ns`` with the time they live in. The rows hold all that ``pbx.calls.locations`` folds from
+the same events, so that a server starts from them (``pbx.signal.restore``).
 """
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, bindparam, delete, update
+from typing import Any, Final
+
+from sqlalchemy import Connection
 
 from pbx.domain.bindings import BINDINGS, BindingAdded, BindingRefreshed, BindingRemoved
-from pbx.eventlog import Record
+from pbx.eventlog import Position, Record
 from pbx.kernel.events import Event
-from pbx.readmodel.projection import Statements, upsert
-from pbx.readmodel.tables import bindings
+from pbx.readmodel.projection import write_rows
+from pbx.readmodel.tables import binding_streams, bindings
 
-_OF_KEY = (bindings.c.account == bindparam("key_account")) & (
-    bindings.c.contact_id == bindparam("key_contact")
+_COLUMNS: Final = tuple(bindings.columns.keys())
+_RENEWED: Final = (
+    "expires_ns", "sip_call_id", "cseq", "remote", "local", "transport", "nat", "refreshed_ns",
+)  # fmt: skip
+"""What a refresh changes."""
+_REFRESH: Final = (
+    f"UPDATE bindings SET {', '.join(f'{name} = ?' for name in _RENEWED)}"
+    " WHERE account = ? AND contact_id = ?"
 )
-_REFRESH = (
-    update(bindings)
-    .where(_OF_KEY)
-    .values(
-        {
-            name: bindparam(name)
-            for name in (
-                "expires_ns",
-                "sip_call_id",
-                "cseq",
-                "remote",
-                "local",
-                "transport",
-                "nat",
-                "refreshed_ns",
-            )
-        }
-    )
-)
-_DELETE = delete(bindings).where(_OF_KEY)
+_DELETE: Final = "DELETE FROM bindings WHERE account = ? AND contact_id = ?"
+
+_Key = tuple[str, str]
 
 
 class BindingProjection:
-    """One row a binding."""
+    """One row a binding, one row a stream."""
 
     name = "bindings"
     categories = frozenset((BINDINGS,))
-    tables = (bindings,)
+    tables = (bindings, binding_streams)
+    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
-        self._statements = Statements()
+        # The last state of what the batch touched: phones refresh more often than they change.
+        self._rows: dict[_Key, dict[str, Any]] = {}
+        self._renewed: dict[_Key, dict[str, Any]] = {}
+        self._removed: dict[_Key, None] = {}
+        self._versions: dict[str, int] = {}
 
     def apply(self, record: Record, event: Event) -> None:
         account = record.stream.partition("/")[2]
         match event:
-            case BindingAdded():
-                self._statements.add(
-                    upsert(bindings),
-                    account=account,
-                    contact_id=event.contact_id,
-                    contact=event.contact,
-                    expires_ns=event.expires_ns,
-                    q=event.q,
-                    instance=event.instance,
-                    reg_id=event.reg_id,
-                    path="\n".join(event.path),
-                    user_agent=event.user_agent,
-                    transport=event.transport,
-                    local=event.local,
-                    remote=event.remote,
-                    nat=event.nat,
-                    contact_params=event.contact_params,
-                    methods=" ".join(event.methods),
-                    sip_call_id=event.sip_call_id,
-                    cseq=event.cseq,
-                    since_ns=event.since_ns or record.time_ns,
-                    refreshed_ns=record.time_ns,
-                )
             case BindingRefreshed():
-                self._statements.add(
-                    _REFRESH,
-                    key_account=account,
-                    key_contact=event.contact_id,
-                    expires_ns=event.expires_ns,
-                    sip_call_id=event.sip_call_id,
-                    cseq=event.cseq,
-                    remote=event.remote,
-                    local=event.local,
-                    transport=event.transport,
-                    nat=event.nat,
-                    refreshed_ns=record.time_ns,
-                )
+                self._refresh((account, event.contact_id), record, event)
+            case BindingAdded():
+                key = (account, event.contact_id)
+                self._rows[key] = _row(account, record, event)
+                self._renewed.pop(key, None)
             case BindingRemoved():
-                self._statements.add(_DELETE, key_account=account, key_contact=event.contact_id)
+                key = (account, event.contact_id)
+                self._rows.pop(key, None)
+                self._renewed.pop(key, None)
+                self._removed[key] = None
+        self._versions[account] = record.version
+
+    def _refresh(self, key: _Key, record: Record, event: BindingRefreshed) -> None:
+        row = self._rows.get(key)
+        if row is None:
+            row = self._renewed.setdefault(key, {})
+        row.update(
+            expires_ns=event.expires_ns,
+            sip_call_id=event.sip_call_id,
+            cseq=event.cseq,
+            remote=event.remote,
+            local=event.local,
+            transport=event.transport,
+            nat=event.nat,
+            refreshed_ns=record.time_ns,
+        )
 
     def flush(self, connection: Connection) -> None:
-        self._statements.flush(connection)
+        # Removed first: a binding that was removed and came back stands in the rows, too, and one
+        # that was removed for good is not there any more for a late refresh to find.
+        if self._removed:
+            connection.exec_driver_sql(_DELETE, list(self._removed))
+        rows = [tuple(row.values()) for row in self._rows.values()]
+        write_rows(connection, bindings, _COLUMNS, rows)
+        if self._renewed:
+            connection.exec_driver_sql(
+                _REFRESH, [(*row.values(), *key) for key, row in self._renewed.items()]
+            )
+        write_rows(connection, binding_streams, _STREAM, list(self._versions.items()))
+        self.reset()
 
     def reset(self) -> None:
-        self._statements.clear()
+        self._rows.clear()
+        self._renewed.clear()
+        self._removed.clear()
+        self._versions.clear()
 
     def committed(self) -> None:
         pass
 
     def settled(self) -> None:
         pass
+
+
+_STREAM: Final = tuple(binding_streams.columns.keys())
+
+
+def _row(account: str, record: Record, event: BindingAdded) -> dict[str, Any]:
+    """The columns in their order."""
+    return {
+        "account": account,
+        "contact_id": event.contact_id,
+        "contact": event.contact,
+        "expires_ns": event.expires_ns,
+        "q": event.q,
+        "instance": event.instance,
+        "reg_id": event.reg_id,
+        "path": "\n".join(event.path),
+        "user_agent": event.user_agent,
+        "transport": event.transport,
+        "local": event.local,
+        "remote": event.remote,
+        "nat": event.nat,
+        "contact_params": event.contact_params,
+        "methods": " ".join(event.methods),
+        "sip_call_id": event.sip_call_id,
+        "cseq": event.cseq,
+        "since_ns": event.since_ns,
+        "refreshed_ns": record.time_ns,
+        "version": record.version,
+    }

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from pbx.domain.calls import CALLS
-from pbx.eventlog import EventLog, Record
+from pbx.eventlog import EventLog, Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState
 from pbx.readmodel.projection import CallStates, write_rows
@@ -21,13 +21,14 @@ class CallProjection:
     name = "calls"
     categories = frozenset((CALLS,))
     tables = (calls, legs)
+    skipped: frozenset[Position] = frozenset()
 
     def __init__(self, log: EventLog) -> None:
         self._states = CallStates(log)
         self._changed: dict[str, CallState] = {}
 
     def apply(self, record: Record, event: Event) -> None:
-        state = self._states.before(record)
+        state = self._states.before(record, self.skipped)
         state.apply(record, event)
         self._changed[record.stream] = state
 

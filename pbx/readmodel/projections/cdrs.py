@@ -16,7 +16,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from pbx.domain.calls import CALLS, CallEnded
-from pbx.eventlog import EventLog, Record
+from pbx.eventlog import EventLog, Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState, LegState
 from pbx.readmodel.projection import CallStates, write_rows
@@ -31,6 +31,7 @@ class CdrProjection:
     name = "cdrs"
     categories = frozenset((CALLS,))
     tables = (cdrs, cdr_legs)
+    skipped: frozenset[Position] = frozenset()
 
     def __init__(self, log: EventLog, export: Callable[[], None] = lambda: None) -> None:
         self._states = CallStates(log)
@@ -39,7 +40,7 @@ class CdrProjection:
         self._unexported = True
 
     def apply(self, record: Record, event: Event) -> None:
-        state = self._states.before(record)
+        state = self._states.before(record, self.skipped)
         if state.end_position:
             return  # written already; nothing after the end changes a record
         state.apply(record, event)

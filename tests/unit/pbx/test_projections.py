@@ -186,6 +186,7 @@ class TestBindings:
             "cseq": 1,
             "path": ("<sip:p1;lr>", "<sip:p2;lr>"),
             "methods": ("INVITE", "BYE"),
+            "since_ns": START_NS,
         }
         return b.BindingAdded(**fields | changes)
 

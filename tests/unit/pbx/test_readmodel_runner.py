@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Table, select, text, update
 from sqlalchemy.exc import OperationalError
 
 from pbx.domain.accounts import DomainCreated, DomainDeleted
-from pbx.domain.calls import CALLS
+from pbx.domain.calls import CALLS, LegDigit
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta, Record, UnknownEvent
 from pbx.kernel.errors import LagTimeout, ProjectionStopped
 from pbx.kernel.events import Event
@@ -32,6 +32,7 @@ from pbx.readmodel import (
     skip_event,
     wait_for,
 )
+from pbx.readmodel import replay as replay_module
 from pbx.readmodel.projections.accounts import DomainProjection
 from pbx.readmodel.replay import replay
 from pbx.readmodel.tables import cdr_legs, cdrs, domains
@@ -199,7 +200,9 @@ class TestStopping:
         mended = Picky(hated="")
         Projector(log, database, [mended]).catch_up(log.head())
         assert mended.applied == ["domain/bad", "domain/c"]
-        assert checkpoints(database)["picky"] == Checkpoint("picky", 3, 0, "", 0)
+        last = log.at(3)
+        assert last is not None
+        assert checkpoints(database)["picky"] == Checkpoint("picky", 3, 0, "", 0, last.time_ns)
 
     def test_an_operator_skips_the_event_of_a_running_projector(
         self, log: MemoryLog, database: Database
@@ -222,6 +225,52 @@ class TestStopping:
         assert picky.applied[-2:] == ["domain/c", "domain/d"]
         assert skip_event(database, "picky") is None
         assert skip_event(database, "unheard") is None
+
+    def test_what_was_skipped_stays_skipped(self, log: MemoryLog, database: Database) -> None:
+        """By rebuilds, by a new projector, and when the stream of a call is read again."""
+        broken = UnknownEvent(type="leg.digit.v1", data=b"{}")
+        digit = LegDigit(leg_id="a")
+        log.append("call/x", 0, [digit, broken, digit], Meta())
+        for name in ("calls", "cdrs"):
+            make_projector(log, database).catch_up(log.head())
+            assert skip_event(database, name) == 2
+        make_projector(log, database).catch_up(log.head())
+        log.append("call/x", 3, [digit], Meta())
+        make_projector(log, database).catch_up(log.head())
+        assert reached(database, log.head(), PROJECTION_NAMES)
+        assert replay(log, database, PROJECTION_NAMES).different == 0
+
+
+class TestOtherHistories:
+    """A log restored from a backup, or one that lost its last second in a power cut."""
+
+    @pytest.mark.parametrize("count", [2, 3, 9])
+    def test_rows_of_another_log_are_dropped_and_projected_anew(
+        self, log: MemoryLog, database: Database, caplog: pytest.LogCaptureFixture, count: int
+    ) -> None:
+        create(log, "a", "b", "lost")
+        write_history(log, history(1, 2))
+        make_projector(log, database).catch_up(log.head())
+        other = MemoryLog(node="n1")
+        for name in ["a", "b", *(f"new{n}" for n in range(count - 2))]:
+            other.append(f"domain/{name}", 0, [DomainCreated(name=name)], Meta())
+        catch_up(other, database)
+        assert names_in(database) == sorted(r.stream.removeprefix("domain/") for r in other.read())
+        assert rows_of(database, cdrs) == []
+        assert "projection cdrs is at position" in caplog.text
+        assert replay(other, database, PROJECTION_NAMES).different == 0
+
+    def test_a_checkpoint_of_an_older_version_is_taken_as_it_is(
+        self, log: MemoryLog, database: Database
+    ) -> None:
+        create(log, "a", "b")
+        make_projector(log, database).catch_up(log.head())
+        with database.write() as connection:
+            connection.execute(text("UPDATE projections SET time_ns = 0"))
+        projector = make_projector(log, database)
+        create(log, "c")
+        projector.catch_up(log.head())
+        assert projector.applied == 1
 
     def test_trouble_with_the_file_stops_nothing(
         self,
@@ -362,6 +411,35 @@ class TestReplay:
         assert (surplus.key, surplus.after) == (("zz",), None)
         assert rows_of(live, cdrs) == right
         assert checkpoints(live)["cdrs"].generation == 1
+
+    def test_tables_are_put_right_in_parts_while_the_projector_goes_on(
+        self, log: MemoryLog, live: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The lock is kept for a part only: what is projected between two of them is kept."""
+        steps = history(2, 10)
+        projector = make_projector(log, live)
+        with live.write() as connection:
+            connection.execute(text("UPDATE legs SET codec = 'wrong', talk_ms = 1"))
+            connection.execute(text("DELETE FROM calls WHERE call_id > '01b8d9e4'"))
+        level = replay_module._level
+        written: list[int] = []
+
+        def levelled(*arguments: Any) -> None:
+            """Between any two parts something happens, and the projector has it first."""
+            if len(written) < len(steps):
+                write_history(log, [steps[len(written)]])
+                written.append(log.head())
+            level(*arguments)
+
+        monkeypatch.setattr(replay_module, "PART", 3)
+        monkeypatch.setattr(replay_module, "_level", levelled)
+        outcome = replay(log, live, ["calls"])
+        monkeypatch.undo()
+        assert outcome.different > 40
+        assert len(written) > 20
+        assert checkpoints(live)["calls"].generation > 20
+        projector.catch_up(log.head())
+        assert replay(log, live, PROJECTION_NAMES).different == 0
 
     def test_a_running_projector_goes_on_with_the_rebuilt_rows(
         self, log: MemoryLog, live: Database
