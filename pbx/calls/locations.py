@@ -11,13 +11,14 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls.dial import Contact
 from pbx.calls.timers import Timer
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
-from pbx.eventlog import Meta
+from pbx.eventlog import Conflict, Meta
 from pbx.kernel.events import Event
 from sip.flow import Target
 from sip.registrar import Binding, Removal
@@ -213,8 +214,20 @@ class Locations:
         self.set(address, location, kept)
         location.version += len(events)
         self._node.log.decide(
-            stream_of(address), expected, events, self.meta(address, "registrar"), _no_matter
+            stream_of(address),
+            expected,
+            events,
+            self.meta(address, "registrar"),
+            partial(self._removed, location, len(events)),
         )
+
+    def _removed(self, location: Location, count: int, outcome: int | Exception) -> None:
+        """An expiry that could not be appended is found again at the next start, since the stored
+        time says it all; but the version that was counted on is not there."""
+        if isinstance(outcome, Conflict):
+            location.version = outcome.current_version
+        elif isinstance(outcome, Exception):
+            location.version -= count
 
     def account_changed(self, stream: str, event: Event) -> None:
         """An account was deleted: its bindings go with it."""
@@ -231,8 +244,3 @@ class Locations:
 
 def _without(bindings: tuple[Binding, ...], contact_id: str) -> tuple[Binding, ...]:
     return tuple(binding for binding in bindings if binding.contact_id != contact_id)
-
-
-def _no_matter(outcome: int | Exception) -> None:
-    """An expiry that cannot be appended now is found again at the next start: the stored
-    expiry time says it all."""

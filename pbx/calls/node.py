@@ -11,7 +11,7 @@ The request pipeline for an INVITE: source policy → overload → authenticatio
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pbx.calls import refer
 from pbx.calls.auth import Authenticator
@@ -40,6 +40,9 @@ from sip.engine import SipEngine
 from sip.errors import RemoteProtocolError
 from sip.headers import parse_replaces
 from sip.validation import check_accept
+
+if TYPE_CHECKING:
+    from sip.dialog.invite import InviteUsage
 
 #: The server's own end of calls when it stops in order.
 STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
@@ -180,10 +183,8 @@ class SignalNode:
         if not trusted and not self.guard.admits(flow.remote[0], request.first("User-Agent"), now):
             usage.drop(now=now)
             return
-        refusal = self._overloaded(now)
-        if refusal:
-            self.refused_total += 1
-            usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now)
+        if self._overloaded():
+            self._refuse_for_now(usage, now)
             return
         if request.body and request.content_type != "application/sdp":
             usage.reject(415, None, (("Accept", "application/sdp"),), now=now)
@@ -207,6 +208,9 @@ class SignalNode:
             # RFC 3891 §5: who takes a call over must have proved who it is.
             usage.reject(403, now=now)
             return
+        if self._too_fast(now):
+            self._refuse_for_now(usage, now)
+            return
         self.calls_total += 1
         call = Call(self, usage, identity.account, identity.tenant, now)
         if replaces is None:
@@ -214,26 +218,28 @@ class SignalNode:
         else:
             refer.replacing_invite(call, replaces, request, flow, now)
 
-    def _overloaded(self, now: float) -> str:
-        """Why no new call is taken; empty if it is."""
-        config = self.config
-        if self.stopping:
-            return "the server stops"
-        if len(self.calls) >= config.calls_total:
-            return f"{config.calls_total} calls are up"
-        if not self.log.healthy:
-            return "the event log takes no appends"
-        if not self.media.available:
-            return "the media service does not answer"
-        rate = config.setups_per_s
-        if rate > 0:
-            tokens = min(rate, self._setup_tokens + (now - self._setup_at) * rate)
-            self._setup_at = now
-            if tokens < 1.0:
-                self._setup_tokens = tokens
-                return f"more than {rate:g} new calls a second"
-            self._setup_tokens = tokens - 1.0
-        return ""
+    def _overloaded(self) -> bool:
+        """Whether no new call is taken, whoever makes it."""
+        return (
+            self.stopping
+            or len(self.calls) >= self.config.calls_total
+            or not self.log.healthy
+            or not self.media.available
+        )
+
+    def _too_fast(self, now: float) -> bool:
+        """Token bucket of new calls; what is challenged first counts once."""
+        rate = self.config.setups_per_s
+        if rate <= 0:
+            return False
+        tokens = min(max(rate, 1.0), self._setup_tokens + (now - self._setup_at) * rate)
+        self._setup_at = now
+        self._setup_tokens = tokens - 1.0 if tokens >= 1.0 else tokens
+        return tokens < 1.0
+
+    def _refuse_for_now(self, usage: InviteUsage, now: float) -> None:
+        self.refused_total += 1
+        usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now)
 
     def _retry_after(self) -> str:
         """Jittered, so that refused callers do not come back all at once."""

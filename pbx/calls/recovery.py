@@ -94,12 +94,17 @@ def _ms(span_ns: int) -> int:
     return max(0, (span_ns + _NS_PER_MS // 2) // _NS_PER_MS)
 
 
-def open_calls(records: Iterable[Record], node: str) -> list[str]:
-    """Streams of calls of `node` that start and do not end within `records`."""
-    streams: dict[str, None] = {}
+TYPES: Final = ("call.started.v1", "call.ended.v1")
+"""What :func:`open_calls` looks at."""
+
+
+def open_calls(records: Iterable[Record], node: str, known: Iterable[str] = ()) -> list[str]:
+    """Streams of calls of `node` that are open after `records`, if those `known` were before."""
+    streams = dict.fromkeys(known)
+    started, ended = TYPES
     for record in records:
-        if record.type == "call.started.v1" and record.node == node:
+        if record.type == started and record.node == node:
             streams[record.stream] = None
-        elif record.type == "call.ended.v1":
+        elif record.type == ended:
             streams.pop(record.stream, None)
     return list(streams)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from pbx.calls.locations import Location, stream_of
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
+from pbx.eventlog import Conflict
 from pbx.kernel.events import Event
 from sip import registrar
 from sip.registrar import PRIVATE_NETWORKS, Binding, RegisterResult, RegistrarConfig
@@ -163,7 +164,17 @@ class Registration:
         now = node.now()
         waiting = self._running.pop(account.address, deque())
         if isinstance(outcome, Exception):
+            if isinstance(outcome, Conflict):
+                # Another try must not fail for ever; it is evaluated on what is there then.
+                location.version = outcome.current_version
             self._unavailable(transaction, now)
+        elif node.directory.by_address(account.address) is None:
+            # The account was deleted while its binding was being written.
+            location.version = expected + len(events)
+            node.locations.set(account.address, location, result.bindings)
+            gone = [registrar.Removal(binding, "admin") for binding in location.bindings]
+            node.locations.remove(account.address, location, gone)
+            node.engine.respond(transaction, 403, now=now)
         else:
             location.version = expected + len(events)
             node.locations.set(account.address, location, result.bindings)

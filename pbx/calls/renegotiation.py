@@ -140,7 +140,7 @@ class OfferlessExchange(_Exchange):
     __slots__ = ("_told",)
 
     def start(self, now: float) -> None:
-        """Have the peer's description rewritten; unless it holds, it may be taken back from hold."""
+        """Have the peer's description rewritten; unless the peer holds, hold may end by this."""
         peer = self._peer
         self._call.negotiating = self._leg
         self._told = peer.usage.local_body

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls import cause
+from pbx.calls.presentation import of_caller
 from pbx.domain.calls import LegDigit
 from pbx.domain.messages import MessageRelayed
 from sip.events import UsageEnded
@@ -30,6 +31,9 @@ SUPPORTED: Final = "replaces, timer, 100rel, path, outbound"
 _DTMF_TYPES: Final = frozenset({"application/dtmf-relay", "application/dtmf"})
 #: In-dialog methods that cross the bridge.
 _CROSSING: Final = frozenset({"INFO", "MESSAGE"})
+_NO_EVENTS: Final = (("Allow-Events", "refer"),)
+#: What a refusal of INFO or MESSAGE says about what would do (RFC 3261 §21.4.13, RFC 6086 §4.2.2).
+_EXPLAINING: Final = frozenset({"Accept", "Recv-Info"})
 #: Branches of one MESSAGE.
 _MAX_MESSAGE_BRANCHES: Final = 20
 
@@ -82,15 +86,18 @@ class Requests:
         pending = PendingMessage(
             transaction, identity.account, request.uri, request.from_.uri_text, len(request.body)
         )
-        from_ = node.router.identity(identity.account) if identity.account else pending.from_uri
+        proven = node.router.identity(identity.account) if identity.account else ""
+        from_ = of_caller(request, proven).from_
+        hops = request.max_forwards
         for contact in route.contacts[:_MAX_MESSAGE_BRANCHES]:
             pending.open += 1
             node.engine.request(
                 "MESSAGE",
                 contact.uri,
                 to=f"<{request.to.uri_text}>",
-                from_=f"<{from_}>",
+                from_=from_,
                 now=now,
+                max_forwards=(70 if hops is None else hops) - 1,
                 body=request.body,
                 content_type=request.first("Content-Type") or "text/plain",
                 target=contact.target,
@@ -133,6 +140,9 @@ class Requests:
             self.options(event.transaction, now)
             return
         peer = leg.call.peer_of(leg)
+        if method in ("NOTIFY", "SUBSCRIBE"):
+            leg.usage.respond(event.transaction, 489, None, _NO_EVENTS, now=now)
+            return
         if method not in _CROSSING:
             leg.usage.respond(event.transaction, 405, None, (("Allow", ALLOW),), now=now)
             return
@@ -165,7 +175,11 @@ class Requests:
         leg.crossings.remove(transaction)
         peer.crossings.remove(transaction)
         status = event.response.status if event.response is not None else 408
-        leg.usage.respond(transaction, cause.passed_non_invite_status(status), now=now)
+        headers: tuple[tuple[str, str], ...] = ()
+        if event.response is not None and status in (415, 469):
+            headers = tuple(f for f in event.response.headers if f[0] in _EXPLAINING)
+        passed = cause.passed_non_invite_status(status)
+        leg.usage.respond(transaction, passed, None, headers, now=now)
         if status in (408, 481) and peer.alive:
             # RFC 5057 §5.1: that party's side of the call is gone.
             peer.usage.bye(now=now)
@@ -180,7 +194,7 @@ class Requests:
         """Methods without a service here."""
         method = request.method
         if method in ("SUBSCRIBE", "PUBLISH"):
-            self._node.engine.respond(transaction, 489, None, (("Allow-Events", "refer"),), now=now)
+            self._node.engine.respond(transaction, 489, None, _NO_EVENTS, now=now)
         elif method in ("NOTIFY", "INFO", "PRACK", "UPDATE"):
             self._node.engine.respond(transaction, 481, now=now)
         elif method == "REFER":
