@@ -341,5 +341,3 @@ def test_scanners_get_no_answer() -> None:
     """)
     lab.end()
     assert lab.node.statistics()["guard_dropped"] == 2
-
-
