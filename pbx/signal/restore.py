@@ -1,18 +1,24 @@
-"""What a signal role folds before it opens its listeners.
+"""What a signal role knows before it opens its listeners.
 
-Accounts, domains and bindings go into memory; calls of this node that have no end get one
-(``pbx.calls.recovery``). Everything comes from the log itself.
+Accounts and domains are folded from the log, where they are thin. Bindings and calls without an end
+come from the read model as of its checkpoint, and the log's tail after it is folded on top: the
+result is that of folding the whole log, which is what happens without a usable read model
+(:mod:`pbx.signal.projected`). Calls of this node that have no end get one
+(:mod:`pbx.calls.recovery`): their node died.
 """
 
 from __future__ import annotations
 
 import logging
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
 from pbx.calls import recovery
+from pbx.calls.locations import Locations
 from pbx.calls.node import SignalNode
-from pbx.eventlog import Conflict, EventLog, Meta
+from pbx.eventlog import START, Conflict, EventLog, Meta
+from pbx.signal.projected import ProjectedBindings, ProjectedCalls, read_projected
 
 log = logging.getLogger("pbx.signal")
 
@@ -26,19 +32,40 @@ def restore(event_log: EventLog, data: Path, node: SignalNode) -> int:
     for record in event_log.read(category="pbx.config"):
         node.directory.apply(record.stream, record.event)
         position = max(position, record.position)
-    for record in event_log.read(category="pbx.bindings"):
-        node.locations.fold(record.stream, record.version, record.event)
-    close_orphans(event_log, node.config.node)
+    name = node.config.node
+    projected = read_projected(data, event_log, name)
+    restore_bindings(event_log, node.locations, projected.bindings)
+    _close(event_log, name, open_calls(event_log, name, projected.calls))
     return position
 
 
-def close_orphans(event_log: EventLog, node: str) -> int:
-    """Append the end of calls that died with an earlier run of this node; returns how many."""
-    orphans = recovery.open_calls(event_log.read(category="pbx.calls"), node)
+def restore_bindings(
+    event_log: EventLog, locations: Locations, projected: ProjectedBindings | None
+) -> None:
+    """Fill `locations` with what the log's bindings fold to."""
+    after = START
+    if projected is not None:
+        after = projected.position
+        for address, version in projected.versions.items():
+            location = locations.location(address)
+            location.version = version
+            locations.set(address, location, tuple(projected.bindings.get(address, ())))
+    for record in event_log.read(after, category="pbx.bindings"):
+        locations.fold(record.stream, record.version, record.event)
+
+
+def open_calls(event_log: EventLog, node: str, projected: ProjectedCalls | None) -> list[str]:
+    """Streams of the calls of `node` that have no end in the log."""
+    after, known = (START, []) if projected is None else projected
+    tail = event_log.read(after, category="pbx.calls", types=recovery.TYPES)
+    return recovery.open_calls(tail, node, known)
+
+
+def _close(event_log: EventLog, node: str, orphans: list[str]) -> None:
+    """Append the end of calls that died with an earlier run of this node."""
     if not orphans:
-        return 0
-    tail = event_log.read(max(0, event_log.head() - _TAIL))
-    died_ns = recovery.last_alive_ns(tail, node)
+        return
+    died_ns = recovery.last_alive_ns(islice(event_log.read_back(), _TAIL), node)
     closed = 0
     for stream in orphans:
         records = list(event_log.read_stream(stream))
@@ -56,4 +83,3 @@ def close_orphans(event_log: EventLog, node: str) -> int:
         except Conflict:
             log.warning("%s was closed by somebody else", stream)
     log.info("closed %d calls that an earlier run left open", closed)
-    return closed
