@@ -423,9 +423,10 @@ class EventLogSettings:
         high=1000,
     )
     backlog: int = key(
-        100_000,
-        "Facts that may wait while the log takes nothing (full disk). Above it statistics are "
-        "dropped first; new calls are refused long before.",
+        20_000,
+        "Facts that may wait while the log takes nothing (full disk); new work is refused as soon "
+        "as it fails. Above it statistics are dropped; what calls do is dropped only above ten "
+        "times as many. An event takes 500 bytes: 20000 are 10 MB, at worst 100 MB.",
         unit="events",
         low=1000,
         high=10_000_000,

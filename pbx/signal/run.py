@@ -152,7 +152,14 @@ class _Signal:
             loop.add_signal_handler(number, stop.set)
         event_log = self._open_log()
         try:
-            writer = LogWriter(event_log, notify=self._notify(loop))
+            eventlog = self._settings.eventlog
+            writer = LogWriter(
+                event_log,
+                notify=self._notify(loop),
+                # The rest of the promised time is for the commit itself.
+                group_s=0.8 * eventlog.commit_ms / 1000,
+                bound=eventlog.backlog,
+            )
             directory = Directory()
             self.engine = SipEngine(engine_config(self._settings), self._rng)
             self.node = SignalNode(
