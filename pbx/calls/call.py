@@ -271,6 +271,10 @@ class Call:
             )
         )
         self.node.call_closed(self)
+        # Nothing of a finished call may lie about until the cyclic collector finds it.
+        self.setup = self.transfer = self.claimed_by = self.negotiating = None
+        self.legs.clear()
+        del self.caller
 
 
 def _nothing(_now: float) -> None:

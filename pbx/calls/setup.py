@@ -237,8 +237,9 @@ class Setup:
 
     def stop(self, end: End, now: float, reason: str) -> None:
         """The call ends: nothing may ring any more."""
-        if self.dial is not None:
-            self.dial.stop(end, now, reason)
+        dial, self.dial = self.dial, None
+        if dial is not None:
+            dial.stop(end, now, reason)
 
     def _media_failed(self, problem: str, now: float) -> None:
         call = self.call

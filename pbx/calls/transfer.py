@@ -132,7 +132,8 @@ class Transfer:
         self._close()
         call = self.call
         target = self._target_leg
-        join = self._join
+        join, self._join = self._join, None
+        self._dial = None
         assert target is not None and join is not None
         other = self._other
         if other is not None:
@@ -163,9 +164,10 @@ class Transfer:
             return
         self._close()
         call = self.call
-        join = self._join
-        if self._dial is not None:
-            self._dial.stop(_FAILED, now)
+        dial, self._dial = self._dial, None
+        join, self._join = self._join, None
+        if dial is not None:
+            dial.stop(_FAILED, now)
         if join is not None:
             join.fail(status, now)
         self._record(status, now)
@@ -173,7 +175,7 @@ class Transfer:
         other = self._other
         if other is not None:
             other.claimed_by = None
-            self._give_back(other, now)
+            self._give_back(other, join is not None and join.right_touched, now)
         elif self.kind == "blind" and self._target_leg is not None:
             self._target_leg.hang_up(_FAILED, now)
         if not self.transferor.alive or not self.transferee.alive:
@@ -181,14 +183,14 @@ class Transfer:
         elif join is not None and join.left_touched:
             Rejoin(call).start(now)
 
-    def _give_back(self, other: Call, now: float) -> None:
+    def _give_back(self, other: Call, touched: bool, now: float) -> None:
         """The target goes on with the transferor's other leg, if both are there still."""
         target, back = self._target_leg, self._other_leg
         assert target is not None and back is not None
         if not target.alive or not back.alive:
             gone = target if not target.alive else back
             other.finish(End(200, EndCause.NORMAL, Q850_NORMAL, gone.side, "hung up"), now)
-        elif self._join is not None and self._join.right_touched:
+        elif touched:
             Rejoin(other).start(now)
 
     def _drop_transferor(self, now: float) -> None:

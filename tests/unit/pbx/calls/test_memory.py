@@ -1,0 +1,122 @@
+"""Memory of finished calls returns by itself: the cyclic collector finds nothing of ours.
+
+It would have to walk all bindings and accounts to find a call, again and again; so a call leaves
+no cycle behind, whatever happened in it.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.unit.pbx.calls import test_flow_basic as basic
+from tests.unit.pbx.calls import test_flow_fork as fork
+from tests.unit.pbx.calls import test_flow_media as media
+from tests.unit.pbx.calls import test_flow_replaces as replaces
+from tests.unit.pbx.calls import test_flow_requests as requests
+from tests.unit.pbx.calls import test_flow_transfer as transfer
+from tests.unit.pbx.calls.lab import LINGER_S, Lab
+
+CALLS = 200
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """The cyclic collector rests."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def _living() -> Counter[str]:
+    """Objects of call control and of the SIP stack that are still there, by class."""
+    return Counter(
+        type(thing).__name__
+        for thing in gc.get_objects()
+        if type(thing).__module__.startswith(("pbx.calls", "sip.dialog", "sip.transaction"))
+    )
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_many_calls() -> None:
+    """What lives after many calls is what lived before."""
+    lab = Lab()
+    before: Counter[str] = Counter()
+    for number in range(CALLS):
+        a, b = f"alice.{number}", f"bob.{number}"
+        lab.play(f"""
+            {a} > INVITE bob a1
+            {b} < INVITE a1
+            {b} > 180
+            {a} < 180
+            {b} > 200 b1
+            {b} < ACK
+            {a} < 200 b1
+            {a} > ACK
+            {a} > BYE
+            {a} < 200 BYE
+            {b} < BYE
+            {b} > 200
+        """)
+        if number == 0:
+            lab.advance(LINGER_S)
+            before = _living()
+    lab.advance(LINGER_S)
+    assert _living() - before == Counter()
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize(
+    "story",
+    [
+        basic.test_cancel_while_ringing,
+        basic.test_answer_crosses_cancel,
+        basic.test_silent_phone,
+        fork.test_winner_takes_it,
+        fork.test_redirect_is_followed_for_the_redirector,
+        media.test_late_offer,
+        media.test_hold_and_resume_by_the_caller,
+        media.test_offerless_reinvite_with_news,
+        media.test_caller_that_requires_100rel,
+        media.test_session_timer_cures_a_lost_bye,
+        replaces.test_takeover,
+        replaces.test_new_caller_gives_up,
+        requests.test_digits_cross,
+        requests.test_call_ends_while_info_crosses,
+        transfer.test_blind,
+        transfer.test_target_hangs_up_at_once,
+        transfer.test_transferor_hangs_up_while_it_rings,
+        transfer.test_attended,
+        transfer.test_transferee_refuses_to_be_joined,
+    ],
+    ids=lambda story: story.__name__,
+)
+def test_every_kind_of_call(story: object) -> None:
+    """Whatever the plot, no leg, dialog or transaction survives it."""
+    assert callable(story)
+    before = _living()
+    story()
+    left = _living() - before
+    assert {name: left[name] for name in _SHORT_LIVED if left[name]} == {}
+
+
+_SHORT_LIVED = (
+    "Call",
+    "ClientTransaction",
+    "Dial",
+    "Dialog",
+    "Exchange",
+    "InviteUsage",
+    "Join",
+    "Leg",
+    "ReferSubscription",
+    "Rejoin",
+    "ServerTransaction",
+    "Setup",
+    "Takeover",
+    "Transfer",
+)
