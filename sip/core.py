@@ -207,6 +207,7 @@ class Core:
         "outputs",
         "queries",
         "query_serial",
+        "refusal_guard",
         "rng",
         "secret",
         "server_line",
@@ -250,6 +251,8 @@ class Core:
         self.queries: dict[int, ClientRequest] = {}
         self.query_serial = 0
         self.secret = rng.getrandbits(32)
+        self.refusal_guard: Callable[[Flow, float], bool] | None = None
+        """Whether a source still gets its requests refused, or no answer at all; None: always."""
         self.counters: dict[str, int] = {}
         agent = config.user_agent
         self.user_agent_line = f"User-Agent: {agent}\r\n" if agent else ""

@@ -16,7 +16,7 @@ events name; it may do so while it walks through a list of events.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sip.core import (
@@ -103,6 +103,14 @@ class SipEngine:
     def add_listener(self, transport: str, local: Address) -> None:
         """Name a side of ours, for Via and Contact; the first of a transport is the default."""
         self._core.add_listener(transport, local)
+
+    def limit_refusals(self, admits: Callable[[Flow, float], bool]) -> None:
+        """Ask `admits(flow, now)` before a request is refused without state.
+
+        Such answers cost no transaction, and the user hears nothing of them; so this is where it
+        can keep a flood of bad requests from being answered one by one.
+        """
+        self._core.refusal_guard = admits
 
     def receive_datagram(self, data: bytes, flow: Flow, now: float) -> None:
         """One UDP datagram."""

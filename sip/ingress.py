@@ -89,6 +89,10 @@ class Ingress:
         core.count(f"refused_{status}")
         if request.method == "ACK":
             return
+        admits = core.refusal_guard
+        if admits is not None and not admits(flow, core.now):
+            core.count("dropped")
+            return
         vias = self._vias(request, flow)
         if not vias:
             core.count("dropped")
@@ -163,12 +167,17 @@ class Ingress:
         now: float,
     ) -> None:
         """RFC 3261 §9.2. Answered without state: a CANCEL again finds the same INVITE."""
-        invite = self.core.servers.get(invite_key)
-        if invite is None or invite.method != "INVITE":
+        core = self.core
+        invite = core.servers.get(invite_key)
+        if (
+            invite is None
+            or invite.method != "INVITE"
+            # A CANCEL goes hop by hop: it comes from where its INVITE came from.
+            or (core.config.strict_source and invite.flow.remote[0] != flow.remote[0])
+        ):
             self.refuse(request, flow, 481)
             return
         tag = invite.to_tag
-        core = self.core
         to = request.first("To") or ""
         if tag and not _tagged(to):
             to = f"{to};tag={tag}"

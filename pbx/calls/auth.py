@@ -78,7 +78,7 @@ class Authenticator:
         """Identity of the sender of an INVITE; None when it was answered (401, 403)."""
         status, headers, identity = self._judge(request, flow, now)
         if identity is None:
-            usage.reject(status, None, headers, now=now)
+            usage.reject(status, None, headers, now=now, once=True)
         return identity
 
     def caller(

@@ -88,7 +88,8 @@ class Guard:
             entry = self._failures[key] = _Failures(now)
         entry.count = entry.count * 0.5 ** ((now - entry.at) / config.failed_logins_s) + 1.0
         entry.at = now
-        if entry.count >= config.failed_logins * factor and entry.locked_until <= now:
+        # The decay since the first of them must not let through one more than the setting says.
+        if entry.count > config.failed_logins * factor - 1 and entry.locked_until <= now:
             entry.locked_until = now + config.lock_s
             return True
         return False

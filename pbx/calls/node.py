@@ -38,6 +38,7 @@ from pbx.kernel.ids import uuid7
 from sip import events as sip_events
 from sip.engine import SipEngine
 from sip.errors import RemoteProtocolError
+from sip.flow import Flow
 from sip.headers import parse_replaces
 from sip.validation import check_accept
 
@@ -77,6 +78,7 @@ class SignalNode:
         self.router = Router(self.directory, self.locations)
         self.limits = CallLimits(self.directory, config.calls_per_account)
         self.guard = Guard(config)
+        engine.limit_refusals(self._deserves_refusal)
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
         self.registration = Registration(self)
         self.requests = Requests(self)
@@ -187,11 +189,11 @@ class SignalNode:
             self._refuse_for_now(usage, now)
             return
         if request.body and request.content_type != "application/sdp":
-            usage.reject(415, None, (("Accept", "application/sdp"),), now=now)
+            usage.reject(415, None, (("Accept", "application/sdp"),), now=now, once=True)
             return
         unacceptable = check_accept(request, _ANSWER_TYPES)
         if unacceptable is not None:
-            usage.reject(unacceptable.status, unacceptable.reason, now=now)
+            usage.reject(unacceptable.status, unacceptable.reason, now=now, once=True)
             return
         identity = authenticator.inviter(usage, request, flow, now)
         if identity is None:
@@ -218,6 +220,10 @@ class SignalNode:
         else:
             refer.replacing_invite(call, replaces, request, flow, now)
 
+    def _deserves_refusal(self, flow: Flow, now: float) -> bool:
+        """Bad requests count toward the rate of their source like all others."""
+        return self.authenticator.trusts(flow) or self.guard.admits(flow.remote[0], None, now)
+
     def _overloaded(self) -> bool:
         """Whether no new call is taken, whoever makes it."""
         return (
@@ -239,7 +245,7 @@ class SignalNode:
 
     def _refuse_for_now(self, usage: InviteUsage, now: float) -> None:
         self.refused_total += 1
-        usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now)
+        usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now, once=True)
 
     def _retry_after(self) -> str:
         """Jittered, so that refused callers do not come back all at once."""

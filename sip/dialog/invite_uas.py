@@ -191,14 +191,22 @@ class InviteUas(Negotiation):
         now: float,
         body: bytes = b"",
         content_type: str = "",
+        once: bool = False,
     ) -> None:
-        """UAS: 3xx-6xx. The usage is gone; no event follows."""
+        """UAS: 3xx-6xx. The usage is gone; no event follows.
+
+        With `once` the answer is sent once and nothing is kept (RFC 3261 §8.2.7), as fits a source
+        that may be forged: timer G would make it hear ten datagrams for one. An INVITE that comes
+        again is a new one.
+        """
         if not 300 <= status <= 699:
             raise LocalProtocolError(f"{status} does not reject an INVITE")
         transaction = self._open_transaction()
         if transaction is None:
             return
         transaction.respond_with(status, reason, headers, body, content_type, now=now)
+        if once:
+            transaction.forget()
         self._abandon(now)
 
     def drop(self, *, now: float) -> None:
