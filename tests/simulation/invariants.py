@@ -383,7 +383,7 @@ def _judge_audio(plan: Plan, story: Story) -> list[str]:
     wrong = []
     for index, (since, one, other) in enumerate(joined):
         until = joined[index + 1][0] if index + 1 < len(joined) else float("inf")
-        until = min([until, *(moment for moment in leaving if moment > since)])
+        until = min([until, story.ended_at, *(moment for moment in leaving if moment > since)])
         if one is None or other is None:
             continue
         for talker, listener in ((one, other), (other, one)):

@@ -433,6 +433,8 @@ class PhoneCall(MidCall):
         if heard.cseq <= self.remote_cseq:
             if heard.cseq == self.remote_cseq or self.phone.surroundings.in_order:
                 self.phone.report("cseq-order", f"{heard.cseq} after {self.remote_cseq}", heard)
+            if method == "BYE":
+                self.bye_received_at = self.phone.clock.now  # overtaken; the peer is gone
             server.respond(500)
             return
         self.remote_cseq = heard.cseq

@@ -156,9 +156,9 @@ def host_port(uri: str) -> tuple[str, int]:
     host = rest.rpartition("@")[2]
     if host.startswith("["):
         name, _, port = host[1:].partition("]")
-        return name, int(port[1:]) if port else 5060
+        return name, int(port[1:]) if port[1:].isdigit() else 5060
     name, _, port = host.partition(":")
-    return name, int(port) if port else 5060
+    return name, int(port) if port.isdigit() else 5060
 
 
 def authorization(
