@@ -1,18 +1,24 @@
-"""Figures of the event log: append rate, cost of a call's ten events, replay rate.
+"""Figures of the event log: append rate, cost of a call's ten events, replay rate, start-up.
 
-Run ``python -m benchmarks.eventlog``. CPU is that of the process (``time.process_time``) and of the
-calling thread (``time.thread_time``); files lie in a temporary directory on the disk.
+Run ``python -m benchmarks.eventlog``, with ``--start`` also over a million events. CPU is that of
+the process (``time.process_time``) and of the calling thread (``time.thread_time``); files lie in a
+temporary directory on the disk. On a machine that others use, CPU is the honest figure.
 """
 
 from __future__ import annotations
 
 import random
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
+from pbx.calls.locations import Locations
+from pbx.calls.node import SignalNode
+from pbx.domain.bindings import BindingAdded, BindingRefreshed
 from pbx.domain.calls import (
     CallAnswered,
     CallDecided,
@@ -25,11 +31,14 @@ from pbx.domain.calls import (
     MediaAllocated,
     MediaStats,
 )
-from pbx.eventlog import Conflict, EmbeddedLog, LogWriter, Meta, Position, open_log
+from pbx.eventlog import LOG_FILE, Conflict, EmbeddedLog, LogWriter, Meta, Position, open_log
 from pbx.eventlog.record import TIME_NS, Entry
 from pbx.kernel.events import Event
 from pbx.kernel.ids import uuid7
-from pbx.readmodel import make_projector, open_read_model
+from pbx.readmodel import PROJECTION_NAMES, make_projector, open_read_model
+from pbx.readmodel.replay import replay
+from pbx.signal.projected import read_projected
+from pbx.signal.restore import open_calls, restore_bindings
 
 CALLS = 5_000
 EVENTS = 10
@@ -166,6 +175,100 @@ def measure_replay(folder: Path, log: EmbeddedLog) -> str:
     return f"replay, five projections: {head / wall:,.0f} events/s, {cpu / head * 1e6:.1f} µs each"
 
 
+def measure_rebuild(folder: Path, log: EmbeddedLog) -> str:
+    """What ``pbx replay --all`` does: a file of its own, then the comparison row by row."""
+    database = open_read_model(folder)
+    wall, cpu = time.perf_counter(), time.process_time()
+    outcome = replay(log, database, PROJECTION_NAMES)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    database.close()
+    assert outcome.different == 0
+    return (
+        f"pbx replay --all: {outcome.rate:,.0f} events/s, with the comparison of {outcome.rows:,}"
+        f" rows {wall:.1f} s, {cpu / outcome.events * 1e6:.1f} µs CPU an event"
+    )
+
+
+def write_history(log: EmbeddedLog, events: int, phones: int = 10_000) -> None:
+    """`phones` that register, then calls and refreshes in turn; the last 100 calls do not end."""
+    rows: list[Entry] = []
+    now_ns = time.time_ns()
+
+    def add(stream: str, version: int, event: Event) -> None:
+        name, data = log.codec.encode(stream, event)
+        rows.append((stream, version, name, now_ns, "bench", "", "", "", "", data))
+
+    phone_events = (events // EVENTS) * 2
+    for number in range(phone_events):
+        phone = number % phones
+        stream, version = f"binding/user{phone}@example.org", number // phones + 1
+        add(stream, version, phone_event(phone, version, now_ns))
+        if len(rows) >= 5_000:
+            log.commit(rows)
+            rows.clear()
+    calls = (events - phone_events) // EVENTS
+    for number, call in enumerate(call_names(calls)):
+        story = events_of_a_call(f"{call}.1", f"{call}.2")
+        for version, event in enumerate(story[: 7 if number >= calls - 100 else None], start=1):
+            add(f"call/{call}", version, event)
+        if len(rows) >= 5_000:
+            log.commit(rows)
+            rows.clear()
+    log.commit(rows)
+
+
+def phone_event(phone: int, version: int, now_ns: int) -> Event:
+    """A phone registers once and refreshes ever after."""
+    place = f"192.0.2.{phone % 250}:{1024 + phone}"
+    contact_id, expires_ns = f"c{phone}", now_ns + 3_600_000_000_000
+    if version > 1:
+        return BindingRefreshed(
+            contact_id=contact_id,
+            expires_ns=expires_ns,
+            sip_call_id=f"r{phone}@192.0.2.1",
+            cseq=version,
+            remote=place,
+            local="192.0.2.1:5060",
+        )
+    return BindingAdded(
+        contact_id=contact_id,
+        contact=f"sip:user{phone}@{place}",
+        expires_ns=expires_ns,
+        sip_call_id=f"r{phone}@192.0.2.1",
+        cseq=1,
+        user_agent="Bench 1.0",
+        remote=place,
+        local="192.0.2.1:5060",
+        methods=("ACK", "BYE", "CANCEL", "INVITE", "OPTIONS"),
+        since_ns=now_ns,
+    )
+
+
+def measure_start(folder: Path, events: int) -> Iterator[str]:
+    """What a signal role does before it listens: from the log alone, then with the read model."""
+    log = open_log(folder, node="bench")
+    write_history(log, events)
+    size = f"{log.head():,} events ({(folder / LOG_FILE).stat().st_size >> 20} MB)"
+    yield f"start from {size} alone: {_start(folder, log)}"
+    yield measure_replay(folder, log)
+    yield f"start from {size} and the read model: {_start(folder, log)}"
+    yield measure_rebuild(folder, log)
+    log.close()
+
+
+def _start(folder: Path, log: EmbeddedLog) -> str:
+    locations = Locations(cast(SignalNode, None))  # asked by timers and calls only
+    wall, cpu = time.perf_counter(), time.process_time()
+    projected = read_projected(folder, log, "bench")
+    restore_bindings(log, locations, projected.bindings)
+    calls = open_calls(log, "bench", projected.calls)
+    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    return (
+        f"{wall:.2f} s, {cpu:.2f} s CPU for {locations.count:,} bindings and"
+        f" {len(calls)} open calls"
+    )
+
+
 def main() -> None:
     """Print the figures."""
     with tempfile.TemporaryDirectory(dir=".") as name:
@@ -182,6 +285,11 @@ def main() -> None:
         log = open_log(Path(name), node="bench")
         print(measure_append(log))
         log.close()
+        if "--start" in sys.argv:
+            folder = Path(name) / "start"
+            folder.mkdir()
+            for line in measure_start(folder, 1_000_000):
+                print(line, flush=True)
     assert threading.active_count() == 1
 
 

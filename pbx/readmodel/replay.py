@@ -26,6 +26,7 @@ from pbx.readmodel.database import Database
 from pbx.readmodel.projection import Projection
 from pbx.readmodel.projections import all_projections
 from pbx.readmodel.runner import (
+    REBUILD_BATCH,
     Checkpoint,
     Projector,
     forget_files,
@@ -85,7 +86,7 @@ def replay(
         try:
             _copy_skipped(live, rebuilt)
             projections = [p for p in make(log) if p.name in names]
-            projector = Projector(log, rebuilt, projections)
+            projector = Projector(log, rebuilt, projections, batch=REBUILD_BATCH)
             begin = time.perf_counter()
             projector.catch_up(min(_positions(live, names).values()))
             seconds = time.perf_counter() - begin

@@ -20,6 +20,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from heapq import merge
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, delete, select
@@ -44,6 +45,8 @@ WAIT_S: Final = 1.0
 GATHER_S: Final = 0.03
 """Pause after the first new record: a transaction costs as much for one record as for fifty. With
 the log's own poll the tables lag some 50 ms."""
+REBUILD_BATCH: Final = 10_000
+"""Records to a transaction on a file that nobody else uses; some 20 MB."""
 POLL_S: Final = 0.02
 """How often :func:`wait_for` looks at the checkpoints."""
 
@@ -159,7 +162,7 @@ class Projector:
         return min(positions, default=self._log.head())
 
     def _project(self, running: Iterable[Projection], records: Sequence[Record]) -> None:
-        decoded = [(record, record.category, _decode(record)) for record in records]
+        decoded = _by_category(running, records)
         last = records[-1]
         sound: list[Projection] = []
         failed: list[Projection] = []
@@ -213,8 +216,7 @@ class Projector:
             if record.position > until:
                 return
             try:
-                item = (record, record.category, _decode(record))
-                _apply(projection, [item], position)
+                _apply(projection, _by_category([projection], [record]), position)
                 self._write([projection], record)
             except (_Moved, OperationalError):
                 raise
@@ -283,7 +285,19 @@ class _Flush(PbxError):
         self.projection = projection
 
 
-Decoded = tuple[Record, str, Event | Exception]
+Decoded = tuple[Record, Event | Exception]
+
+
+def _by_category(
+    running: Iterable[Projection], records: Iterable[Record]
+) -> dict[str, list[Decoded]]:
+    """The records that somebody wants, decoded once for all of them."""
+    decoded: dict[str, list[Decoded]] = {c: [] for p in running for c in p.categories}
+    for record in records:
+        wanted = decoded.get(record.category)
+        if wanted is not None:
+            wanted.append((record, _decode(record)))
+    return decoded
 
 
 def _decode(record: Record) -> Event | Exception:
@@ -293,15 +307,19 @@ def _decode(record: Record) -> Event | Exception:
         return error
 
 
-def _apply(projection: Projection, decoded: Iterable[Decoded], after: Position) -> None:
-    categories = projection.categories
-    apply = projection.apply
-    skipped = projection.skipped
-    for record, category, event in decoded:
-        if category in categories and record.position > after and record.position not in skipped:
+def _apply(projection: Projection, decoded: dict[str, list[Decoded]], after: Position) -> None:
+    apply, skipped = projection.apply, projection.skipped
+    for record, event in _merged([decoded[category] for category in projection.categories]):
+        if record.position > after and record.position not in skipped:
             if isinstance(event, Exception):
                 raise event
             apply(record, event)
+
+
+def _merged(parts: list[list[Decoded]]) -> Iterable[Decoded]:
+    if len(parts) == 1:
+        return parts[0]
+    return merge(*parts, key=lambda item: item[0].position)
 
 
 def store_checkpoints(connection: Connection, changed: Sequence[Checkpoint], now_ns: int) -> None:
