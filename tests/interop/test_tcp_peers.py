@@ -15,7 +15,7 @@ import pytest
 
 from tests.interop.conftest import with_accounts
 from tests.interop.peers.processes import await_condition
-from tests.interop.peers.raw_phone import RawPhone, a_call_works, connect, talk
+from tests.interop.peers.raw_phone import RawPhone, a_call_works, connect, end, talk
 from tests.support.lone_node import request
 from tests.support.server_process import ServerProcess
 
@@ -141,25 +141,21 @@ def test_a_flood_of_connections_ends_at_the_bounds(server: ServerProcess) -> Non
 
 
 def test_a_flood_does_not_touch_a_running_call(server: ServerProcess) -> None:
-    caller, callee = RawPhone(server, "alice"), RawPhone(server, "bob")
-    callee.register()
-    ours, theirs = connect(caller, callee)
-    for _ in range(300):
-        peer_of(server).close()
-    talk(caller, ours, callee, theirs)
-    caller.send(caller.inside(ours, "BYE"))
-    callee.hung_up()
-    caller.close()
-    callee.close()
+    with RawPhone(server, "alice") as caller, RawPhone(server, "bob") as callee:
+        callee.register()
+        ours, theirs = connect(caller, callee)
+        for _ in range(300):
+            peer_of(server).close()
+        talk(caller, ours, callee, theirs)
+        end(caller, ours, callee)
 
 
 def test_a_peer_that_never_reads_is_dropped_and_costs_little(server: ServerProcess) -> None:
     """It asks and asks; what we keep for it is bounded."""
     signal = server.roles()["signal"]
     before = signal.memory_info().rss
-    with peer_of(server) as peer:
-        with pytest.raises(ConnectionError):
-            peer.sendall(b"".join(options(number) for number in range(100_000)))
+    with peer_of(server) as peer, pytest.raises(ConnectionError):
+        peer.sendall(b"".join(options(number) for number in range(100_000)))
     assert signal.memory_info().rss - before < 64 << 20
 
 

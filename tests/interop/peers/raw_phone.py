@@ -40,8 +40,12 @@ class RawDialog:
 class RawPhone:
     """See the module. `host` may be any address of 127.0.0.0/8."""
 
-    def __init__(self, server: ServerProcess, name: str, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, server: ServerProcess, name: str, host: str = "127.0.0.1", *, sdp_host: str = ""
+    ) -> None:
+        """`sdp_host` is what a phone behind a NAT believes its address to be."""
         self.name = name
+        self._sdp_host = sdp_host or host
         self.server = server.addresses["udp"]
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((host, 0))
@@ -49,6 +53,12 @@ class RawPhone:
         self.rtp = RtpPeer(host)
         self._serial = f"{os.getpid():x}-{next(_SERIAL)}"
         self._count = 0
+
+    def __enter__(self) -> RawPhone:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def close(self) -> None:
         self.socket.close()
@@ -122,7 +132,7 @@ class RawPhone:
     # ---- calls
 
     def offer(self) -> bytes:
-        return session_description(*self.rtp.address, 1, 1, "sendrecv")
+        return session_description(self._sdp_host, self.rtp.address[1], 1, 1, "sendrecv")
 
     def invite(self, to: str) -> tuple[str, str]:
         """Call somebody, through the challenge; returns Call-ID and our tag."""
@@ -201,11 +211,6 @@ class RawPhone:
             cseq=cseq, extra=extra, body=body,
         )  # fmt: skip
 
-    def hang_up(self, dialog: RawDialog) -> Heard:
-        """BYE; its final response."""
-        self.send(self.inside(dialog, "BYE"))
-        return self.receive(lambda heard: heard.cseq_method == "BYE" and heard.status >= 200)
-
     def hung_up(self, timeout_s: float = WAIT_S) -> Heard:
         """Wait for the other's BYE and accept it."""
         bye = self.receive(lambda heard: heard.method == "BYE", timeout_s)
@@ -232,17 +237,18 @@ def talk(caller: RawPhone, ours: RawDialog, callee: RawPhone, theirs: RawDialog)
 
 def a_call_works(server: ServerProcess) -> None:
     """Two accounts register, call each other and talk: the server is what it should be."""
-    caller, callee = RawPhone(server, "alice"), RawPhone(server, "bob")
-    try:
+    with RawPhone(server, "alice") as caller, RawPhone(server, "bob") as callee:
         assert caller.register().status == 200
         assert callee.register().status == 200
         ours, theirs = connect(caller, callee)
         talk(caller, ours, callee, theirs)
-        caller.send(caller.inside(ours, "BYE"))
-        callee.hung_up()
-        caller.receive(lambda heard: heard.cseq_method == "BYE" and heard.status == 200)
+        end(caller, ours, callee)
         assert caller.register(0).status == 200
         assert callee.register(0).status == 200
-    finally:
-        caller.close()
-        callee.close()
+
+
+def end(caller: RawPhone, ours: RawDialog, callee: RawPhone) -> None:
+    """The caller hangs up; both know."""
+    caller.send(caller.inside(ours, "BYE"))
+    callee.hung_up()
+    caller.receive(lambda heard: heard.cseq_method == "BYE" and heard.status == 200)
