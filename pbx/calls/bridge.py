@@ -33,6 +33,7 @@ class Bridge:
         self._offerer_tag = ""
         """Leg of the first offer; empty while the service holds nothing for this bridge."""
         call.node.bridges[self.id] = self
+        call.bridges.append(self)
 
     def offer(
         self, offerer: Leg, answerer: Leg | None, body: bytes, now: float, done: Done
@@ -86,6 +87,7 @@ class Bridge:
             return
         self.released = True
         self.call.node.bridges.pop(self.id, None)
+        self.call.bridges.remove(self)
         if not self._offerer_tag:
             done(now)
             return

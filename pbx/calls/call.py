@@ -50,7 +50,7 @@ class Call:
     """See the module. One thread, no I/O; `now` is monotonic seconds."""
 
     __slots__ = (
-        "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "caller",
+        "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "bridges", "caller",
         "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs", "negotiating",
         "node", "pair", "releasing", "setup", "started_ns", "state", "transfer",
     )  # fmt: skip
@@ -77,6 +77,9 @@ class Call:
         self.ended_at = 0.0
         self.answered_at = 0.0
         self.bridge: Bridge | None = None
+        """The one of the pair that talks."""
+        self.bridges: list[Bridge] = []
+        """All that are open: joining legs anew has two for a while."""
         self.pair: tuple[Leg, Leg] | None = None
         """The two legs that talk; None during set-up and while a transferee waits."""
         self.transfer: Rearrangement | None = None
@@ -239,8 +242,8 @@ class Call:
         self.pair = None
         self.node.limits.release(self.counted)
         self.counted = []
-        bridge, self.bridge = self.bridge, None
-        if bridge is not None:
+        self.bridge = None
+        for bridge in self.bridges[:]:
             bridge.release(now, _nothing)
         self.bridge_released(now)
 

@@ -1114,3 +1114,39 @@ def test_server_stops_during_a_transfer() -> None:
     """)
     lab.end()
     assert stopped == [True]
+
+
+def test_call_ends_while_the_old_pair_is_put_together_again() -> None:
+    """Every media session of a call is closed, and told of, before the call is."""
+    lab = Lab("alice bob carol", media=ScriptedMedia())
+    lab.play("""
+        alice > INVITE bob a1
+        bob < INVITE (a1)
+        bob > 200 b1
+        bob < ACK
+        alice < 200 (b1)
+        alice > ACK
+        bob > REFER carol
+        bob < 202
+        bob < NOTIFY text:SIP/2.0 100 Trying
+        bob > 200
+        carol < INVITE (a1)
+        carol > 200 c1
+        carol < ACK
+        alice < reINVITE (c1)
+        carol > BYE
+        carol < 200 BYE
+        bob < NOTIFY text:SIP/2.0 480 the target hung up
+        bob > 200
+        alice > 200 a1
+        alice < ACK
+        bob < reINVITE (a1)
+        alice > BYE
+        alice < 200 BYE
+        bob < BYE
+        bob > 200 BYE
+        bob > 487 INVITE
+        bob < ACK
+    """)
+    lab.end()
+    assert lab.story()[-1] == "closed 200 normal/16 by caller"
