@@ -45,9 +45,12 @@ class ServerProcess:
         settings: str = "",
         options: Sequence[str] = (),
         environment: dict[str, str] | None = None,
+        log_file: Path | None = None,
     ) -> None:
-        """`settings` is the text of a TOML settings file, `options` go to ``pbx serve``."""
+        """`settings` is the text of a TOML settings file, `options` go to ``pbx serve``;
+        `log_file` takes standard error."""
         self.data = data
+        self.log_file = log_file or data / "server.log"
         self._wanted = list(listeners)
         self._options = tuple(options)
         self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
@@ -77,7 +80,7 @@ class ServerProcess:
         options += self._options
         self.lines.clear()
         self._inbox = queue.Queue()
-        with (self.data / "server.log").open("ab") as errors:
+        with self.log_file.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pbx", "serve", "--data", str(self.data), *options],
                 stdout=subprocess.PIPE,
@@ -121,7 +124,7 @@ class ServerProcess:
 
     def log(self) -> str:
         """Everything it wrote to standard error."""
-        return (self.data / "server.log").read_text("utf-8", "replace")
+        return self.log_file.read_text("utf-8", "replace")
 
     def stop(self) -> None:
         """SIGTERM; it must end calls and stop by itself, with exit status 0."""
