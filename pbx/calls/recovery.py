@@ -39,8 +39,10 @@ def closing_events(records: Sequence[Record], died_ns: int) -> list[Event]:
     """
     open_legs: dict[str, int] = {}
     started_ns = answered_ns = 0
+    elapsed_ms = 0
     for record in records:
         event = record.event
+        elapsed_ms = max(elapsed_ms, getattr(event, "elapsed_ms", 0))
         match event:
             case CallStarted():
                 started_ns = record.time_ns
@@ -59,7 +61,8 @@ def closing_events(records: Sequence[Record], died_ns: int) -> list[Event]:
                 pass
     if not records:
         return []
-    ended_ns = max(died_ns, records[-1].time_ns)
+    # Call records place events by their rounded milliseconds: none may lie after the end.
+    ended_ns = max(died_ns, records[-1].time_ns, started_ns + elapsed_ms * _NS_PER_MS)
     elapsed_ms = _ms(ended_ns - started_ns)
     events: list[Event] = [
         LegEnded(

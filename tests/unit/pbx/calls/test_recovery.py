@@ -86,3 +86,16 @@ def test_ended_calls_and_other_nodes_are_left_alone() -> None:
     other = log_of((10, "call/2", started()))
     assert recovery.open_calls(other.read(), "n2") == []
     assert recovery.closing_events([], 5 * S) == []
+
+
+def test_no_event_lies_after_the_end_when_times_are_rounded() -> None:
+    """An answer at 12.0005 s after the start is 12,001 ms in the record: the end is not before."""
+    log = log_of(
+        (10, "call/1", started()),
+        (12, "call/1", LegAnswered(leg_id="a", elapsed_ms=2001)),
+        (12, "call/1", CallAnswered(leg_id="a", peer_leg_id="b", elapsed_ms=2001)),
+    )
+    end = recovery.closing_events(list(log.read_stream("call/1")), 12 * S)[-1]
+    assert isinstance(end, CallEnded)
+    assert end.ended_ns == 12 * S + 1_000_000
+    assert end.elapsed_ms == 2001
