@@ -148,10 +148,7 @@ class Authenticator:
                     break
         if credentials is None:
             return _Verdict(None, self._challenge(realm, host, now))
-        try:
-            account = node.directory.by_login(credentials.username, realm)
-        except RemoteProtocolError:
-            account = None
+        account = node.directory.by_login(credentials.username, realm)
         guard = node.guard
         address = account.address if account is not None else f"{credentials.username}@{realm}"
         if guard.locked(host, now) or (

@@ -80,41 +80,37 @@ class Bridge:
             )
         )
 
-    def release(self, now: float, done: Callable[[float], None]) -> None:
-        """Free the ports, write the figures, then call `done`; a second release only calls it."""
+    def release(self, now: float) -> None:
+        """Free the ports and write the figures; the call waits for them. Again: nothing."""
         if self.released:
-            done(now)
             return
         self.released = True
-        self.call.node.bridges.pop(self.id, None)
-        self.call.bridges.remove(self)
-        if not self._offerer_tag:
-            done(now)
-            return
         call = self.call
-        call.releasing += 1
+        call.node.bridges.pop(self.id, None)
+        call.bridges.remove(self)
+        if self._offerer_tag:
+            call.releasing += 1
+            call.node.media.delete(self.id, self._offerer_tag, now, self._figures)
 
-        def figures(by_leg: Mapping[str, LegMedia], later: float) -> None:
-            for leg_id, leg in by_leg.items():
-                call.journal.write(
-                    MediaStats(
-                        leg_id=leg_id,
-                        bridge=self.id,
-                        codec=leg.codec,
-                        packets_in=leg.packets_in,
-                        packets_out=leg.packets_out,
-                        bytes_in=leg.bytes_in,
-                        bytes_out=leg.bytes_out,
-                        packets_lost=leg.lost,
-                        packets_dropped=leg.dropped,
-                        jitter_ms=leg.jitter_ms,
-                        mos=leg.mos,
-                    )
+    def _figures(self, by_leg: Mapping[str, LegMedia], now: float) -> None:
+        call = self.call
+        for leg_id, leg in by_leg.items():
+            call.journal.write(
+                MediaStats(
+                    leg_id=leg_id,
+                    bridge=self.id,
+                    codec=leg.codec,
+                    packets_in=leg.packets_in,
+                    packets_out=leg.packets_out,
+                    bytes_in=leg.bytes_in,
+                    bytes_out=leg.bytes_out,
+                    packets_lost=leg.lost,
+                    packets_dropped=leg.dropped,
+                    jitter_ms=leg.jitter_ms,
+                    mos=leg.mos,
                 )
-            done(later)
-            call.bridge_released(later)
-
-        call.node.media.delete(self.id, self._offerer_tag, now, figures)
+            )
+        call.bridge_released(now)
 
     def _guard(self, done: Done) -> Done:
         """A reply that comes after the release is nobody's."""

@@ -215,7 +215,7 @@ class Call:
                     cause.failure(500, EndedBy.SERVER, "media could not be restored"), later
                 )
             elif old is not None:
-                old.release(later, _nothing)
+                old.release(later)
 
         Join(self, *pair, joined).start(now)
 
@@ -244,7 +244,7 @@ class Call:
         self.counted = []
         self.bridge = None
         for bridge in self.bridges[:]:
-            bridge.release(now, _nothing)
+            bridge.release(now)
         self.bridge_released(now)
 
     def bridge_released(self, now: float) -> None:
@@ -278,7 +278,3 @@ class Call:
         self.setup = self.transfer = self.claimed_by = self.negotiating = None
         self.legs.clear()
         del self.caller
-
-
-def _nothing(_now: float) -> None:
-    return None

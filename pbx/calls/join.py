@@ -111,7 +111,7 @@ class Join:
         """Give up: the new session is released; the legs' old one is not touched."""
         done, self._done = self._done, None
         if done is not None:
-            self.bridge.release(now, _nothing)
+            self.bridge.release(now)
             done(status, now)
 
 
@@ -188,11 +188,7 @@ class Rejoin:
     def _joined(self, status: int, now: float) -> None:
         self._call.negotiating = None
         if status < 300 and self._old is not None:
-            self._old.release(now, _nothing)
-
-
-def _nothing(_now: float) -> None:
-    return None
+            self._old.release(now)
 
 
 def _ignore(_reply: MediaReply, _now: float) -> None:

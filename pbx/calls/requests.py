@@ -191,13 +191,8 @@ class Requests:
         self._node.engine.respond(event.transaction, 403, now=now)
 
     def unserved(self, transaction: ServerTransaction, request: Request, now: float) -> None:
-        """Methods without a service here."""
-        method = request.method
-        if method in ("SUBSCRIBE", "PUBLISH"):
+        """Methods without a service here: packages nobody offers, dialogs nobody has."""
+        if request.method in ("SUBSCRIBE", "PUBLISH"):
             self._node.engine.respond(transaction, 489, None, _NO_EVENTS, now=now)
-        elif method in ("NOTIFY", "INFO", "PRACK", "UPDATE"):
-            self._node.engine.respond(transaction, 481, now=now)
-        elif method == "REFER":
-            self._node.engine.respond(transaction, 403, now=now)
         else:
-            self._node.engine.respond(transaction, 501, now=now)
+            self._node.engine.respond(transaction, 481, now=now)

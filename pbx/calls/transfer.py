@@ -150,7 +150,7 @@ class Transfer:
         )
         self._record(200, now)
         if self._old_bridge is not None:
-            self._old_bridge.release(now, _nothing)
+            self._old_bridge.release(now)
         self._notify(200, "OK", True, now)
         self._drop_transferor(now)
         if other is not None:
@@ -254,7 +254,3 @@ class Transfer:
         other.claimed_by = None
         self._other = None
         self._failed(487, "the other call ended", now)
-
-
-def _nothing(_now: float) -> None:
-    return None

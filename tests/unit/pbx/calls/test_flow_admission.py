@@ -191,6 +191,36 @@ def test_credentials_that_cannot_be_used() -> None:
     lab.end()
 
 
+@pytest.mark.parametrize(
+    ("uri", "taken"),
+    [
+        ("sip:bob@example.org", True),
+        ("sip:192.0.2.1:5060", True),
+        ("sip:elsewhere.example", False),
+        ("tel:1", False),
+        ("nonsense", False),
+    ],
+)
+def test_what_the_digest_was_made_for(uri: str, taken: bool) -> None:
+    """Any name of ours may stand for any other, nobody else's may."""
+    lab = Lab()
+    lab.play("alice > INVITE bob a1 raw")
+    dialog = lab.dialogs["alice"]
+    sent = lab.sent_uri[dialog.call_id]
+    challenge = _challenge(lab, "alice")
+    lab.sent_uri[dialog.call_id] = uri
+    authorization = lab.phones["alice"].credentials(challenge)
+    lab.sent_uri[dialog.call_id] = sent
+    _again(lab, "alice", authorization)
+    if taken:
+        lab.play("bob < INVITE")
+        lab.play(REFUSED)
+    else:
+        _challenge(lab, "alice")
+        assert len(lab.log.of(AuthFailed)) == 1
+    lab.end()
+
+
 # Trusted sources and strangers.
 
 
