@@ -11,7 +11,6 @@ import asyncio
 import gc
 import logging
 import os
-import random
 import signal
 import socket
 from collections.abc import Callable, Iterable
@@ -28,6 +27,7 @@ from pbx.calls.node import SignalNode
 from pbx.calls.ports import MediaPort
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
 from pbx.kernel.clock import SystemClock
+from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Listener, Settings, parse_host_port
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
@@ -139,7 +139,7 @@ class _Signal:
         self._context = context
         self._settings = context.settings
         self._clock = SystemClock()
-        self._rng = random.SystemRandom()
+        self._rng = SystemEntropy()
         self._link: MediaLink | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0

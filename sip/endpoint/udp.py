@@ -76,6 +76,13 @@ def socket_address(raw: tuple[str, int] | tuple[str, int, int, int]) -> Address:
     return raw[0], raw[1]
 
 
+QUIET_AFTER = 8
+"""Wake-ups with a single datagram after which a listener counts as quiet."""
+PROBE_EVERY = 4
+"""A quiet listener looks for a second datagram every so many wake-ups: a burst that begins is
+drained from the fourth one on."""
+
+
 class UdpListener:
     """A bound UDP socket; readable until :meth:`close`.
 
@@ -86,6 +93,7 @@ class UdpListener:
         "_flows",
         "_limits",
         "_loop",
+        "_misses",
         "_queue",
         "_queued_bytes",
         "_receive",
@@ -116,6 +124,8 @@ class UdpListener:
         self.dropped = 0
         """Datagrams given up because the send queue was full."""
         self._flows: dict[object, Flow] = {}
+        self._misses = 0
+        """Wake-ups in a row that found one datagram and no more."""
         self._queue: deque[tuple[bytes, Address]] = deque()
         self._queued_bytes = 0
         loop.add_reader(self._socket, self._on_readable)
@@ -132,7 +142,10 @@ class UdpListener:
         recvfrom = self._socket.recvfrom
         flows = self._flows
         batch: list[tuple[bytes, Flow]] = []
-        for _ in range(self._limits.udp_batch_datagrams):
+        # Asking for a second datagram that is not there costs a system call and an exception for
+        # each message of a quiet server: after some misses it is tried only now and then.
+        quiet = self._misses % PROBE_EVERY if self._misses >= QUIET_AFTER else 0
+        for _ in range(1 if quiet else self._limits.udp_batch_datagrams):
             try:
                 data, raw = recvfrom(MAX_DATAGRAM_BYTES)
             except BlockingIOError:
@@ -146,6 +159,7 @@ class UdpListener:
                     flows.clear()
                 flow = flows[raw] = Flow("udp", self.local, socket_address(raw))
             batch.append((data, flow))
+        self._misses = self._misses + 1 if len(batch) == 1 else 0
         if batch:
             self._receive(batch)
 
