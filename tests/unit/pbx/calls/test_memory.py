@@ -34,10 +34,13 @@ def uncollected() -> Iterator[None]:
 
 def _living() -> Counter[str]:
     """Objects of call control and of the SIP stack that are still there, by class."""
+    kinds = Counter(type(thing) for thing in gc.get_objects())
     return Counter(
-        type(thing).__name__
-        for thing in gc.get_objects()
-        if type(thing).__module__.startswith(("pbx.calls", "sip.dialog", "sip.transaction"))
+        {
+            kind.__name__: count
+            for kind, count in kinds.items()
+            if str(kind.__module__).startswith(("pbx.calls", "sip.dialog", "sip.transaction"))
+        }
     )
 
 
