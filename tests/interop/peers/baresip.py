@@ -65,7 +65,7 @@ class Baresip:
         self._directory = directory
         self.port = free_port()
         self.local = f"127.0.0.1:{self.port}"
-        control = free_port(socket.SOCK_STREAM)
+        control = free_port()
         media = free_media_port()
         (directory / "config").write_text(
             CONFIG.format(

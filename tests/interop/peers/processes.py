@@ -12,10 +12,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 STOP_S = 5.0
-_MEDIA_RANGE = range(31_000, 39_000, 4)
-# Test runs side by side start at different places.
-_FIRST = os.getpid() * 64 % len(_MEDIA_RANGE)
-_MEDIA_PORTS: Iterator[int] = itertools.cycle([*_MEDIA_RANGE[_FIRST:], *_MEDIA_RANGE[:_FIRST]])
+
+
+def _from_anywhere(ports: range) -> Iterator[int]:
+    """`ports` round and round; test runs side by side start at different places."""
+    first = os.getpid() * 64 % len(ports)
+    return itertools.cycle([*ports[first:], *ports[:first]])
+
+
+# All below the ports that the system gives out by itself (32768 on), so that a port that was free
+# when we looked is not given to somebody else before its program binds it.
+_MEDIA_RANGE = range(21_000, 30_000, 4)
+_MEDIA_PORTS = _from_anywhere(_MEDIA_RANGE)
+_SIP_RANGE = range(30_000, 32_700, 2)
+_SIP_PORTS = _from_anywhere(_SIP_RANGE)
 
 
 def tool(name: str) -> str:
@@ -25,34 +35,32 @@ def tool(name: str) -> str:
     return found
 
 
-def free_port(kind: int = socket.SOCK_DGRAM, host: str = "127.0.0.1") -> int:
-    """A port that is free now, for programs that cannot say which one they took."""
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_port(host: str = "127.0.0.1") -> int:
+    """An even port for SIP, free over UDP and TCP, and so is the next one (TLS)."""
+    for port in itertools.islice(_SIP_PORTS, len(_SIP_RANGE)):
+        if all(_is_free(host, number, kind) for number in (port, port + 1) for kind in _KINDS):
+            return port
+    raise AssertionError("no free SIP ports")
 
 
 def free_media_port(host: str = "127.0.0.1") -> int:
-    """An even port whose next three are free too: RTP and RTCP of audio and video.
-
-    Never the same twice in a row: the program that was given the last one may not have bound it.
-    """
+    """An even port whose next three are free too: RTP and RTCP of audio and video."""
     for base in itertools.islice(_MEDIA_PORTS, len(_MEDIA_RANGE)):
-        probes = []
-        try:
-            for port in range(base, base + 4):
-                probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-                probes.append(probe)
-                probe.bind((host, port))
-        except OSError:
-            continue
-        else:
+        if all(_is_free(host, port, socket.SOCK_DGRAM) for port in range(base, base + 4)):
             return base
-        finally:
-            for probe in probes:
-                probe.close()
     raise AssertionError("no free media ports")
+
+
+_KINDS = (socket.SOCK_DGRAM, socket.SOCK_STREAM)
+
+
+def _is_free(host: str, port: int, kind: int) -> bool:
+    with socket.socket(socket.AF_INET, kind) as probe:
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
 
 
 def await_condition(condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.interop.peers.processes import free_port, stop, tail, tool
 
 START_S = 10.0
-PORTS = (40_000, 40_999)
+PORTS = (20_200, 20_998)
 
 
 class Rtpengine:

@@ -7,7 +7,6 @@ failure shows both. Ports are chosen here because SIPp takes what it is told.
 from __future__ import annotations
 
 import csv
-import socket
 import subprocess
 from pathlib import Path
 
@@ -38,8 +37,7 @@ class Sipp:
         echo: bool = False,
         timeout_s: int = 30,
     ) -> None:
-        kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-        self.port = port if port is not None else free_port(kind)
+        self.port = port if port is not None else free_port()
         self.local = f"127.0.0.1:{self.port}"
         self.scenario = scenario
         self._calls = calls
