@@ -247,11 +247,30 @@ def _header_set(headers: str) -> list[tuple[str, str]]:
     return pairs
 
 
+# The messages of a call or registration repeat a handful of URIs: eleven times in a REGISTER with
+# digest. Values are immutable, so the parsed one may serve again. Bounded to some 3 MB.
+_PARSED_ENTRIES: Final = 4096
+_PARSED_CHARS: Final = 128
+_parsed: Final[dict[str, Uri]] = {}
+
+
 def parse_uri(text: str, limits: Limits = DEFAULT, header: str = "URI") -> Uri:
     """Parse any URI; raises MalformedHeader naming ``header``.
 
     Unknown schemes give an OpaqueUri: whether that is 416 is for the transaction user to say.
     """
+    uri = _parsed.get(text)
+    if uri is not None and limits is DEFAULT:
+        return uri
+    uri = _parse(text, limits, header)
+    if limits is DEFAULT and len(text) <= _PARSED_CHARS:
+        if len(_parsed) >= _PARSED_ENTRIES:
+            _parsed.clear()
+        _parsed[text] = uri
+    return uri
+
+
+def _parse(text: str, limits: Limits, header: str) -> Uri:
     if len(text) > limits.uri_bytes:
         raise MalformedHeader(header, "URI too long", status_hint=414)
     scheme, colon, rest = text.partition(":")

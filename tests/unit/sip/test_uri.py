@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sip import uri as uri_module
 from sip.errors import MalformedHeader
 from sip.grammar import Limits
 from sip.uri import OpaqueUri, SipUri, Uri, parse_uri, unescape
@@ -206,3 +207,17 @@ def test_unescape() -> None:
     assert unescape("plain") == "plain"
     assert unescape("%41%d1%80%zz%") == "Aр%zz%"
     assert unescape("%ff").encode("utf-8", "surrogateescape") == b"\xff"
+
+
+def test_parsed_uris_are_remembered_within_bounds() -> None:
+    """The same text gives the same value; a flood of others cannot make the memory grow."""
+    first = parse_uri("sip:alice@example.org")
+    assert parse_uri("sip:alice@example.org") is first
+    assert parse_uri("sip:alice@example.org", Limits(uri_bytes=200)) is not first
+    long = f"sip:{'a' * 200}@example.org"
+    assert parse_uri(long) is not parse_uri(long)
+    for number in range(uri_module._PARSED_ENTRIES + 10):
+        parse_uri(f"sip:u{number}@example.org")
+    assert len(uri_module._parsed) <= uri_module._PARSED_ENTRIES
+    with pytest.raises(MalformedHeader):
+        parse_uri("sip:alice@example.org", Limits(uri_bytes=5))
