@@ -63,8 +63,12 @@ def of_party(account: str, uri: str) -> Presentation:
     return Presentation(f"<{uri}>")
 
 
-def of_caller(request: Request, identity: str) -> Presentation:
-    """The sender of an INVITE or MESSAGE; `identity` is its proven URI, empty for a stranger."""
+def of_caller(request: Request, identity: str, asserted: str = "") -> Presentation:
+    """The sender of an INVITE or MESSAGE.
+
+    `identity` is its proven URI, empty for a stranger; `asserted` what a trusted source said of
+    one, which stands beside the From of its choice.
+    """
     from_ = request.from_
     privacy = request.first("Privacy")
     if privacy is not None and not _WITHHELD.isdisjoint(
@@ -72,10 +76,12 @@ def of_caller(request: Request, identity: str) -> Presentation:
     ):
         return ANONYMOUS
     if ANONYMOUS_HOST in from_.uri_text:
-        uri = from_.uri
-        if isinstance(uri, SipUri) and uri.host == ANONYMOUS_HOST:
+        named = from_.uri
+        if isinstance(named, SipUri) and named.host == ANONYMOUS_HOST:
             return ANONYMOUS
-    return Presentation(address_text(from_.display, identity or from_.uri_text), identity)
+    return Presentation(
+        address_text(from_.display, identity or from_.uri_text), identity or asserted
+    )
 
 
 def diversion_fields(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from pbx.calls.call import Call, CallState
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.leg import Leg, LegState
+from pbx.calls.setup import note_start
 from pbx.calls.takeover import Takeover
 from pbx.calls.transfer import Transfer
-from pbx.domain.calls import CallStarted
 from sip.errors import RemoteProtocolError
 from sip.uri import SipUri, parse_uri
 
@@ -147,19 +147,7 @@ def replacing_invite(
     """An INVITE that takes the place of an answered leg (RFC 3891 §3)."""
     caller = call.caller
     caller.agreed_body = request.body
-    call.journal.write(
-        CallStarted(
-            leg_id=caller.id,
-            sip_call_id=request.call_id,
-            from_uri=request.from_.uri_text,
-            to_uri=request.to.uri_text,
-            request_uri=request.uri,
-            source=f"{flow.remote[0]}:{flow.remote[1]}",
-            transport=flow.transport,
-            account=call.account,
-            user_agent=(request.first("User-Agent") or "")[:128],
-        )
-    )
+    note_start(call, request, flow)
     refusal = call.node.limits.take(call.account, call.counted)
     if refusal is not None:
         call.decided("limit", "refused", refusal, now)

@@ -18,9 +18,11 @@ from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import MediaReply
 from pbx.calls.presentation import ANONYMOUS, REVEALING, of_caller
 from pbx.domain.calls import CallAnswered, CallStarted
+from sip.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
+    from pbx.calls.node import SignalNode
     from sip.events import InviteAnswered, InviteProgress
     from sip.flow import Flow
     from sip.message import Request
@@ -32,6 +34,40 @@ PASSED_ON = frozenset(
         "History-Info", "Referred-By", "Priority", "Organization", "Session-ID",
     }
 )  # fmt: skip
+
+
+def note_start(call: Call, request: Request, flow: Flow) -> None:
+    """The first event of a call; from now on its caller has a name for others."""
+    from_ = request.from_
+    account = call.account
+    router = call.node.router
+    asserted = router.identity(account) if account else _asserted(call.node, request, flow)
+    call.caller.shown = of_caller(request, asserted if account else "", asserted)
+    call.journal.write(
+        CallStarted(
+            leg_id=call.caller.id,
+            sip_call_id=request.call_id,
+            from_uri=from_.uri_text,
+            from_display=from_.display,
+            to_uri=request.to.uri_text,
+            request_uri=request.uri,
+            source=f"{flow.remote[0]}:{flow.remote[1]}",
+            transport=flow.transport,
+            account=account,
+            asserted_identity=asserted,
+            user_agent=(request.first("User-Agent") or "")[:128],
+        )
+    )
+
+
+def _asserted(node: SignalNode, request: Request, flow: Flow) -> str:
+    """What a trusted source says of its caller (RFC 3325 §5); others are not believed."""
+    if not request.has("P-Asserted-Identity") or not node.authenticator.trusts(flow):
+        return ""
+    try:
+        return request.addresses("P-Asserted-Identity")[0].uri_text
+    except RemoteProtocolError:
+        return ""
 
 
 class Setup:
@@ -50,7 +86,7 @@ class Setup:
     def begin(self, request: Request, flow: Flow, now: float) -> None:
         """First event, limits, routing; then media and ringing."""
         call = self.call
-        self._started(request, flow)
+        note_start(call, request, flow)
         node = call.node
         refusal = node.limits.take(call.account, call.counted)
         if refusal is not None:
@@ -74,9 +110,7 @@ class Setup:
                 call.decided("limit", "refused", f"callee {refusal}", now)
                 call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
                 return
-        shown = call.caller.shown = of_caller(
-            request, node.router.identity(call.account) if call.account else ""
-        )
+        shown = call.caller.presentation()
         passed_on = PASSED_ON if shown is not ANONYMOUS else PASSED_ON - REVEALING
         hops = request.max_forwards
         self.dial = Dial(
@@ -108,25 +142,6 @@ class Setup:
             dial.start(route.contacts, reply.sdp, ring_s, later)
 
         bridge.offer(call.caller, None, body, now, offered)
-
-    def _started(self, request: Request, flow: Flow) -> None:
-        call = self.call
-        from_ = request.from_
-        call.journal.write(
-            CallStarted(
-                leg_id=call.caller.id,
-                sip_call_id=request.call_id,
-                from_uri=from_.uri_text,
-                from_display=from_.display,
-                to_uri=request.to.uri_text,
-                request_uri=request.uri,
-                source=f"{flow.remote[0]}:{flow.remote[1]}",
-                transport=flow.transport,
-                account=call.account,
-                asserted_identity=(call.node.router.identity(call.account) if call.account else ""),
-                user_agent=(request.first("User-Agent") or "")[:128],
-            )
-        )
 
     # DialListener.
 

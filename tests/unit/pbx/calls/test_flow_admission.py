@@ -240,6 +240,69 @@ def test_trusted_source() -> None:
     lab.end()
 
 
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        ("<sip:+4930@gate.example>", "P-Asserted-Identity: <sip:+4930@gate.example>"),
+        ("<sip:", "!P-Asserted-Identity"),
+    ],
+)
+def test_identity_asserted_by_a_trusted_source(value: str, told: str) -> None:
+    """It is believed and told to our account, beside the From of the gateway's choice."""
+    lab = Lab("bob", client_ips=(ip_network("203.0.113.200/32"),))
+    lab.add("gate", host="203.0.113.200")
+    lab.play(f"""
+        gate > INVITE bob g1 | P-Asserted-Identity: {value}
+        bob < INVITE g1 | From: <sip:gate@outside.example> | {told}
+        bob > 486
+        bob < ACK
+        gate < 486
+    """)
+    lab.end()
+
+
+def test_identity_asserted_by_anybody_else() -> None:
+    """A spoofed one is dropped: the account's own takes its place."""
+    lab = Lab()
+    lab.play("""
+        alice > INVITE bob a1 | P-Asserted-Identity: <sip:boss@example.org>
+        bob < INVITE a1 | P-Asserted-Identity: <sip:alice@example.org>
+    """)
+    lab.play(REFUSED)
+    lab.end()
+
+
+def test_anonymous_takes_over_and_is_transferred() -> None:
+    lab = Lab("alice bob carol")
+    lab.play(
+        TALKING
+        + """
+        carol > INVITE bob c1 replaces=bob | Privacy: id
+        alice < reINVITE c1
+        alice > 200 a2
+        alice < ACK
+        carol < 200 a2
+        carol > ACK
+        bob < BYE
+        bob > 200
+        alice > REFER bob
+        alice < 202
+        alice < NOTIFY text:SIP/2.0 100 Trying
+        alice > 200
+        bob.2 < INVITE c1 | From: "Anonymous" <sip:anonymous@anonymous.invalid>
+        bob.2 > 486
+        bob.2 < ACK
+        alice < NOTIFY text:SIP/2.0 486 Whatever
+        alice > 200
+        alice > BYE
+        alice < 200 BYE
+        carol < BYE
+        carol > 200
+    """
+    )
+    lab.end()
+
+
 def test_strangers() -> None:
     """Challenged unless calls from outside are taken; never under a name of ours."""
     lab = Lab("bob", outside_calls=True)

@@ -151,7 +151,6 @@ def test_decline_stops_the_fork() -> None:
 def test_one_is_busy_the_other_rings_out() -> None:
     """A real answer beats our own time-out (RFC 3261 §16.7 step 6)."""
     lab = _lab()
-    lab.node.config = lab.node.config
     lab.play(
         FORK
         + """
