@@ -51,6 +51,10 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
         usage.respond(transaction, 603, now=now)
         return
     replaces = event.replaces
+    if replaces is not None and not str(replaces).isprintable():
+        # It was escaped: what goes on to the target must not end its line.
+        usage.respond(transaction, 400, "Bad Replaces", now=now)
+        return
     found = _leg_of(call.node, replaces) if replaces is not None else None
     if found is None:
         headers = () if replaces is None else (("Replaces", str(replaces)),)

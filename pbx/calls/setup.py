@@ -60,6 +60,15 @@ def note_start(call: Call, request: Request, flow: Flow) -> None:
     )
 
 
+def _patience_s(request: Request, longest_s: float) -> float:
+    """How long to ring: what the caller says (RFC 3261 §13.2.1), if it says something sensible."""
+    try:
+        expires_s = request.expires
+    except RemoteProtocolError:
+        return longest_s
+    return min(longest_s, float(expires_s)) if expires_s else longest_s
+
+
 def _asserted(node: SignalNode, request: Request, flow: Flow) -> str:
     """What a trusted source says of its caller (RFC 3325 §5); others are not believed."""
     if not request.has("P-Asserted-Identity") or not node.authenticator.trusts(flow):
@@ -123,9 +132,7 @@ class Setup:
             headers=tuple([field for field in request.headers if field[0] in passed_on]),
             max_forwards=(70 if hops is None else hops) - 1,
         )
-        ring_s = node.config.no_answer_s
-        if request.expires is not None and request.expires > 0:
-            ring_s = min(ring_s, float(request.expires))
+        ring_s = _patience_s(request, node.config.no_answer_s)
         body = call.caller.agreed_body = request.body
         if not body:
             self._late = True

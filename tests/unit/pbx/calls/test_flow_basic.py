@@ -313,7 +313,8 @@ def test_unknown_and_unregistered_callees() -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "after"), [("", 20), (" | Expires: 7", 7), (" | Expires: 90", 20)]
+    ("headers", "after"),
+    [("", 20), (" | Expires: 7", 7), (" | Expires: 90", 20), (" | Expires: x", 20)],
 )
 def test_nobody_answers(headers: str, after: int) -> None:
     """The shorter of our own patience and the caller's Expires field counts."""

@@ -238,6 +238,7 @@ def test_blind_to_nobody(target: str, told: str) -> None:
         ("Refer-To: <tel:+4930>", 416),
         ("Refer-To: <sip:>", 400),
         ("Refer-To: <sip:carol@example.org", 400),
+        ("Refer-To: <sip:carol@example.org?Replaces=a%0D%0Ab%3Bto-tag%3D1%3Bfrom-tag%3D2>", 400),
         ("X: y", 400),
     ],
 )
