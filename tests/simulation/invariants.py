@@ -380,6 +380,8 @@ def _judge_audio(plan: Plan, story: Story) -> list[str]:
     ]
     # While a transfer is carried out one party may have moved on before the other one.
     leaving = [call.refer_sent_at for call in plan.calls if call.refer_sent_at]
+    if plan.scenario == "taken-over":
+        leaving += [call.invited_at for call in plan.calls[1:] if not call.uas]
     wrong = []
     for index, (since, one, other) in enumerate(joined):
         until = joined[index + 1][0] if index + 1 < len(joined) else float("inf")

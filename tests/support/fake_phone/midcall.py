@@ -518,7 +518,8 @@ class MidCall:
                 self.phone.violation("no-response", client.method, self.call_id)
             self.end("no-response")
         else:
-            self.suspect = f"{client.method} got {heard.status}"
+            if not self.bye_received_at:
+                self.suspect = f"{client.method} got {heard.status}"
             self.end("dialog-unknown")
 
     def _on_plain_reply(self, client: PhoneClient, heard: Heard | None) -> None:
