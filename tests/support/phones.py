@@ -223,7 +223,8 @@ class PjsuaPhone:
         self.do("hangup", call=call, code=code)
 
     def hold(self, call: int) -> None:
-        """Put the call on hold and wait until the peer agreed."""
+        """Put the call on hold, once it is confirmed, and wait until the peer agreed."""
+        self.confirmed(call)
         mark = self.mark
         self.do("hold", call=call)
         self.wait("media", call=call, state="local-hold", after=mark)
@@ -235,12 +236,14 @@ class PjsuaPhone:
 
     def transfer(self, call: int, uri: str) -> Event:
         """Blind transfer; waits for the final NOTIFY."""
+        self.confirmed(call)
         mark = self.mark
         self.do("transfer", call=call, uri=uri)
         return self.wait("transfer", lambda event: event["final"], after=mark, call=call)
 
     def attended(self, call: int, other: int) -> Event:
         """Connect the peers of two calls of ours (REFER with Replaces)."""
+        self.confirmed(call)
         mark = self.mark
         self.do("attended", call=call, other=other)
         return self.wait("transfer", lambda event: event["final"], after=mark, call=call)
