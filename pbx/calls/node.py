@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from pbx.calls import refer
+from pbx.calls import cause, refer
 from pbx.calls.auth import Authenticator
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
@@ -166,6 +166,20 @@ class SignalNode:
         """Everything the engine reports, in order."""
         for event in events:
             _HANDLERS[type(event)](self, event, now)
+
+    def abandon(self, event: sip_events.Event, now: float) -> None:
+        """Handling `event` failed, which is a defect of ours: end what it belongs to.
+
+        Its call or request then does not hang half-handled; everything else goes on.
+        """
+        usage = getattr(event, "usage", None)
+        leg = getattr(usage, "user", None)
+        if isinstance(leg, Leg):
+            leg.call.finish(cause.failure(500, EndedBy.SERVER, "internal error"), now)
+        elif isinstance(event, sip_events.InviteReceived):
+            event.usage.reject(500, now=now)
+        elif isinstance(event, sip_events.RequestReceived) and not event.transaction.answered:
+            self.engine.respond(event.transaction, 500, now=now)
 
     def on_media_timeout(self, session: str, now: float) -> None:
         """The media service gave a session up."""

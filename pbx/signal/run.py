@@ -123,13 +123,17 @@ def endpoint_limits(settings: Settings) -> EndpointLimits:
 def deliver(node: SignalNode, events: Iterable[Event], now: float) -> None:
     """Hand events to call control one by one.
 
-    A defect that one message reaches costs that message, not what came behind it.
+    A defect that one message reaches costs its call or request, not what came behind it.
     """
     for event in events:
         try:
             node.on_events([event], now)
         except Exception:
             log.exception("%s could not be handled", type(event).__name__)
+            try:
+                node.abandon(event, now)
+            except Exception:
+                log.exception("nor could its call be ended")
 
 
 class _Signal:
