@@ -7,7 +7,9 @@ temporary directory on the disk. On a machine that others use, CPU is the honest
 
 from __future__ import annotations
 
+import contextlib
 import random
+import subprocess
 import sys
 import tempfile
 import threading
@@ -16,8 +18,11 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import cast
 
+import psutil
+
 from pbx.calls.locations import Locations
 from pbx.calls.node import SignalNode
+from pbx.datadir import DataDirectory
 from pbx.domain.bindings import BindingAdded, BindingRefreshed
 from pbx.domain.calls import (
     CallAnswered,
@@ -35,13 +40,30 @@ from pbx.eventlog import LOG_FILE, Conflict, EmbeddedLog, LogWriter, Meta, Posit
 from pbx.eventlog.record import TIME_NS, Entry
 from pbx.kernel.events import Event
 from pbx.kernel.ids import uuid7
-from pbx.readmodel import PROJECTION_NAMES, make_projector, open_read_model
+from pbx.readmodel import (
+    PROJECTION_NAMES,
+    Database,
+    load_checkpoints,
+    make_projector,
+    open_read_model,
+    wait_for,
+)
 from pbx.readmodel.replay import replay
 from pbx.signal.projected import read_projected
 from pbx.signal.restore import open_calls, restore_bindings
 
 CALLS = 5_000
 EVENTS = 10
+PROJECT_ROLE = """
+import sys
+from pathlib import Path
+from pbx.datadir import DataDirectory
+from pbx.project_role import run
+from pbx.roles import RoleContext
+from pbx.settings import Settings
+
+sys.exit(run(RoleContext(DataDirectory(Path(sys.argv[1])), Settings())))
+"""
 
 
 def events_of_a_call(a: str, b: str) -> list[Event]:
@@ -100,11 +122,14 @@ class TimedLog:
     def __init__(self, log: EmbeddedLog) -> None:
         self._commit = log.commit
         self.delays_ms: list[float] = []
+        self.committed: list[tuple[float, int]] = []
+        """When how many."""
         log.commit = self.commit  # type: ignore[method-assign]
 
     def commit(self, batch: Sequence[Entry]) -> list[Position | Conflict]:
         verdicts = self._commit(batch)
         now = time.time_ns()
+        self.committed.append((now / 1e9, len(batch)))
         self.delays_ms += [(now - row[TIME_NS]) / 1e6 for row in batch if isinstance(row, tuple)]
         return verdicts
 
@@ -151,6 +176,95 @@ def measure_calls(log: EmbeddedLog, *, rate: int | None, busy: float = 0.0) -> s
             f" {delays[len(delays) // 2]:.1f} ms (p99 {delays[len(delays) * 99 // 100]:.1f} ms)"
         )
     return f"observe, flat out: {count * EVENTS / wall:,.0f} events/s, {figures}"
+
+
+def measure_projection(folder: Path, rate: int, seconds: int) -> str:
+    """The project role beside a server with `rate` calls/s: its CPU, and how far it is behind."""
+    log = open_log(folder, node="bench")
+    timed = TimedLog(log)
+    writer = LogWriter(log, notify=lambda function: function())
+    with project_role(folder) as role:
+        database = open_read_model(folder)
+        wait_for(database, log.head(), timeout_s=30)
+        writer.start()
+        cpu, begin = role_cpu_s(role), time.perf_counter()
+        seen: list[tuple[float, Position]] = []
+        # A call's events come a tenth of a second apart: many calls are up, batches cut them.
+        lane = max(1, rate)
+        stories = [events_of_a_call(f"{n}a", f"{n}b") for n in range(lane)]
+        streams = [f"call/{name}" for name in call_names(rate * (seconds + 1))]
+        step = 0
+        while (now := time.perf_counter()) < begin + seconds:
+            while step < (now - begin) * rate * EVENTS:
+                round_, place = divmod(step, lane * EVENTS)
+                event, number = divmod(place, lane)
+                stream = streams[round_ * lane + number]
+                writer.observe(stream, event + 1, stories[number][event], Meta())
+                step += 1
+            seen.append((time.time(), lowest(database)))
+            time.sleep(0.004)
+        writer.stop()
+        wait_for(database, log.head(), timeout_s=30)
+        seen.append((time.time(), lowest(database)))
+        cpu = role_cpu_s(role) - cpu
+        database.close()
+    behind = lags_ms(timed.committed, seen)
+    log.close()
+    return (
+        f"project role, {rate} calls/s: {cpu / (step / EVENTS) * 1e3:.2f} ms CPU a call,"
+        f" tables behind by {behind[len(behind) // 2]:.0f} ms"
+        f" (p99 {behind[len(behind) * 99 // 100]:.0f} ms)"
+    )
+
+
+def lowest(database: Database) -> Position:
+    """How far all projections are."""
+    with database.read() as connection:
+        return min((c.position for c in load_checkpoints(connection)), default=0)
+
+
+def lags_ms(committed: list[tuple[float, int]], seen: list[tuple[float, Position]]) -> list[float]:
+    """For each event the time from its commit to its first being seen in the tables, sorted."""
+    lags: list[float] = []
+    position = index = 0
+    for moment, count in committed:
+        for _ in range(count):
+            position += 1
+            while seen[index][1] < position:
+                index += 1
+            lags.append((seen[index][0] - moment) * 1e3)
+    return sorted(lags)
+
+
+def measure_idle(folder: Path, seconds: float = 20.0) -> str:
+    """What a project role costs that has nothing to do."""
+    open_log(folder, node="bench").close()
+    with project_role(folder) as role:
+        cpu = role_cpu_s(role)
+        time.sleep(seconds)
+        cpu = role_cpu_s(role) - cpu
+    return f"project role, idle: {cpu / seconds:.2%} of a core"
+
+
+@contextlib.contextmanager
+def project_role(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that does what the supervisor's does."""
+    DataDirectory(folder).prepare()
+    command = [sys.executable, "-c", PROJECT_ROLE, str(folder)]
+    with subprocess.Popen(command) as process:
+        try:
+            while not (folder / "readmodel.lock").exists():
+                time.sleep(0.05)
+            time.sleep(2.0)  # what is imported and migrated at the start does not count
+            yield process
+        finally:
+            process.terminate()
+
+
+def role_cpu_s(process: subprocess.Popen[bytes]) -> float:
+    """User plus system time of a process."""
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def measure_append(log: EmbeddedLog) -> str:
@@ -285,6 +399,13 @@ def main() -> None:
         log = open_log(Path(name), node="bench")
         print(measure_append(log))
         log.close()
+        for rate in (20, 100, 200):
+            folder = Path(name) / f"project-{rate}"
+            folder.mkdir()
+            print(measure_projection(folder, rate, 10), flush=True)
+        folder = Path(name) / "idle"
+        folder.mkdir()
+        print(measure_idle(folder))
         if "--start" in sys.argv:
             folder = Path(name) / "start"
             folder.mkdir()

@@ -5,9 +5,13 @@ Nothing waits for it: while it is down or behind, calls go on, and it catches up
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
+import select
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Final
 
 from pbx.datadir import DataDirectory
@@ -26,22 +30,41 @@ LEASE_S: Final = 30.0
 """How long to wait for a command that is just catching up a read model nobody served."""
 
 
+LOOK_S: Final = 5.0
+"""How soon the end of the projector by a defect is noticed; its traceback is on standard error."""
+
+
 def run(context: RoleContext) -> int:
     """Be the project role until SIGTERM: what is in the log by then is projected."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
     try:
-        return _project(context.data, context.settings, context, stop)
+        with _asked_to_stop() as asked:
+            return _project(context.data, context.settings, context, asked)
     except (LogError, ReadModelError) as error:
         raise Fatal(str(error)) from error
 
 
-def _project(
-    data: DataDirectory, settings: Settings, context: RoleContext, stop: threading.Event
-) -> int:
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[int]:
+    """A descriptor that becomes readable when the role is told to end.
+
+    (A handler that set an event could interrupt this very thread within the event's own lock.)
+    """
+    asked, asks = os.pipe()
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os.write(asks, b"."))
+        yield asked
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # we are ending
+        os.close(asked)
+        os.close(asks)
+
+
+def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:
     event_log = open_log(data.path, unseal=False)
     database = Database(data.path / READ_MODEL_FILE)
+    stop = threading.Event()
     try:
         with database.lease.held(LEASE_S):
             files = CdrFiles(database, data.path / "CDRs")
@@ -51,10 +74,18 @@ def _project(
             else:
                 projections = all_projections(event_log)
             projector = Projector(event_log, database, projections)
-            context.ready()
-            projector.run(stop)
+            worker = threading.Thread(target=projector.run, args=(stop,), name="projector")
+            worker.start()
+            try:
+                context.ready()
+                while worker.is_alive() and not select.select([asked], [], [], LOOK_S)[0]:
+                    pass
+                died = not worker.is_alive()
+            finally:
+                stop.set()
+                worker.join()
             log.info("projected %d records", projector.applied)
     finally:
         database.close()
         event_log.close()
-    return 0
+    return 1 if died else 0

@@ -38,8 +38,10 @@ from pbx.readmodel.tables import projections as checkpoints
 BATCH: Final = 2000
 """Records to a transaction: large enough for rebuilds, written in some 20 ms."""
 SETTLE_S: Final = 0.5
-"""How often what follows the tables is brought up (text call records), and how long the projector
+"""How soon what follows the tables is brought up (text call records), and how long the projector
 sleeps at most between looks at its stop signal."""
+LOOK_S: Final = 2.0
+"""How soon an idle projector notices that somebody rebuilt its tables or skipped an event."""
 WAIT_S: Final = 1.0
 """Pause before trying again while the database cannot be written."""
 GATHER_S: Final = 0.03
@@ -49,6 +51,8 @@ REBUILD_BATCH: Final = 10_000
 """Records to a transaction on a file that nobody else uses; some 20 MB."""
 POLL_S: Final = 0.02
 """How often :func:`wait_for` looks at the checkpoints."""
+
+_SKIPPED: Final = select(skipped_events.c.projection, skipped_events.c.position)
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +67,9 @@ class Checkpoint(NamedTuple):
     error_position: Position
     time_ns: int = 0
     """Of the event at `position`; 0 if it is not known."""
+
+
+_CHECKPOINTS: Final = select(*(checkpoints.c[name] for name in Checkpoint._fields))
 
 
 class _Moved(PbxError):
@@ -105,12 +112,12 @@ class Projector:
             stopping = stop.is_set()
             try:
                 while self.step():
-                    pass
+                    due = min(due, time.monotonic() + SETTLE_S)
                 if trouble:
                     logger.warning("read model works again")
                 trouble = ""
                 if stopping or time.monotonic() >= due:
-                    due = time.monotonic() + SETTLE_S
+                    due = time.monotonic() + LOOK_S
                     self._look()
                 if not stopping and self._log.wait(self._lowest(), SETTLE_S):
                     stop.wait(GATHER_S)
@@ -335,7 +342,7 @@ def _load(connection: Connection, names: Iterable[str]) -> dict[str, Checkpoint]
 
 def load_checkpoints(connection: Connection) -> list[Checkpoint]:
     """How far the projections are."""
-    rows = connection.execute(select(*(checkpoints.c[name] for name in Checkpoint._fields)))
+    rows = connection.execute(_CHECKPOINTS)
     return sorted(Checkpoint(*row) for row in rows)
 
 
@@ -362,8 +369,7 @@ def forget_files(connection: Connection, name: str) -> None:
 def load_skipped(connection: Connection) -> dict[str, frozenset[Position]]:
     """What operators let projections step over."""
     found: defaultdict[str, set[Position]] = defaultdict(set)
-    columns = skipped_events.c
-    for name, position in connection.execute(select(columns.projection, columns.position)):
+    for name, position in connection.execute(_SKIPPED):
         found[name].add(position)
     return {name: frozenset(positions) for name, positions in found.items()}
 

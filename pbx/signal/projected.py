@@ -33,6 +33,7 @@ _FIELDS: Final = (
     "user_agent", "transport", "local", "remote", "nat", "contact_params", "methods", "since_ns",
 )  # fmt: skip
 """The stored fields of a binding in their order, which are the columns of the table."""
+_IS_MIGRATED: Final = "SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'"
 _BINDINGS: Final = f"SELECT account, {', '.join(_FIELDS)} FROM bindings ORDER BY account, version"
 
 
@@ -80,6 +81,8 @@ def read_projected(data: Path, event_log: EventLog, node: str) -> Projected:
 
 
 def _read(database: sqlite3.Connection, event_log: EventLog, node: str) -> Projected:
+    if database.execute(_IS_MIGRATED).fetchone() is None:
+        return Projected()  # the project role is just making it
     (revision,) = database.execute("SELECT max(version_num) FROM alembic_version").fetchone()
     if revision != REVISION:
         return Projected()

@@ -53,6 +53,19 @@ def test_what_is_in_the_log_at_the_stop_is_projected(data: DataDirectory, text_f
     assert names == ["a.example"]
 
 
+def test_a_projector_that_dies_takes_the_role_with_it(
+    data: DataDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the supervisor starts a new one."""
+
+    def die(*_: object) -> None:
+        raise SystemExit  # ends a thread without a word
+
+    monkeypatch.setattr("pbx.project_role.Projector.run", die)
+    monkeypatch.setattr("pbx.project_role.LOOK_S", 0.01)
+    assert run(RoleContext(data, Settings())) == 1
+
+
 def test_the_role_needs_no_keys(data: DataDirectory) -> None:
     (data.path / KEYS_FILE).unlink()
     assert run(StopWhenReady(data, Settings())) == 0

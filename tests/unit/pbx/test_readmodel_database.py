@@ -1,12 +1,8 @@
-"""Opening and migrating the read model; the lease; the project role."""
+"""Opening and migrating the read model; the lease."""
 
 from __future__ import annotations
 
-import os
-import signal
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,15 +12,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import inspect
 
 import migrations
-from pbx.domain.accounts import DomainCreated
-from pbx.eventlog import Meta, open_log
 from pbx.kernel.errors import ReadModelError
-from pbx.readmodel import open_read_model, reached
-from pbx.readmodel.database import Database, migrate
+from pbx.readmodel import open_read_model
+from pbx.readmodel.database import migrate
 from pbx.readmodel.lease import Lease
 from pbx.readmodel.tables import HEAD_REVISION, metadata
-
-ROOT = Path(__file__).parent.parent.parent.parent
 
 
 def test_the_code_is_at_the_head_of_the_migrations() -> None:
@@ -110,44 +102,3 @@ class TestLease:
             pass
         assert not second.acquire(), "a nested use does not give it away"
         first.release()
-
-
-ROLE = """
-import sys
-from pathlib import Path
-from pbx.readmodel.run import run
-
-class Data:
-    path = Path(sys.argv[1])
-
-class Context:
-    data = Data()
-    def ready(self):
-        print("ready", flush=True)
-
-sys.exit(run(Context()))
-"""
-
-
-@pytest.mark.slow
-def test_the_project_role_keeps_the_tables_level_until_sigterm(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", ROLE, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        text=True,
-    )
-    assert process.stdout is not None
-    with process.stdout as output:
-        assert output.readline() == "ready\n"
-        log = open_log(tmp_path, unseal=False)
-        log.append("domain/a", 0, [DomainCreated(name="a")], Meta())
-        process.send_signal(signal.SIGTERM)
-        assert output.read() == ""
-    assert process.wait() == 0
-    database = Database(tmp_path / "readmodel.sqlite3")
-    assert reached(database, log.head()), "what was in the log at the end is projected"
-    assert database.lease.acquire()
-    database.close()
-    log.close()

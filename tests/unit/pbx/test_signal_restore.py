@@ -89,12 +89,15 @@ def test_without_a_read_model_none_is_made(tmp_path: Path) -> None:
 def test_a_new_or_broken_file_is_left_alone(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """At the first start the project role makes the file at the same time: nothing to warn of."""
     caplog.set_level(logging.WARNING)
     path = tmp_path / READ_MODEL_FILE
-    for content in (b"", b"no database" * 1000):
-        path.write_bytes(content)
-        assert read_projected(tmp_path, MemoryLog(), "n1") == Projected()
-    assert caplog.text.count("starting from the log") == 2
+    path.touch()
+    assert read_projected(tmp_path, MemoryLog(), "n1") == Projected()
+    assert caplog.text == ""
+    path.write_bytes(b"no database" * 1000)
+    assert read_projected(tmp_path, MemoryLog(), "n1") == Projected()
+    assert "starting from the log" in caplog.text
 
 
 def test_tables_of_another_version_are_not_read(
