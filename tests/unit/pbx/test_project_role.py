@@ -57,11 +57,7 @@ def test_a_projector_that_dies_takes_the_role_with_it(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the supervisor starts a new one."""
-
-    def die(*_: object) -> None:
-        raise SystemExit  # ends a thread without a word
-
-    monkeypatch.setattr("pbx.project_role.Projector.run", die)
+    monkeypatch.setattr("pbx.project_role.Projector.run", lambda *_: None)
     monkeypatch.setattr("pbx.project_role.LOOK_S", 0.01)
     assert run(RoleContext(data, Settings())) == 1
 
