@@ -34,11 +34,13 @@ _SWEEP_S: Final = 1.0
 class Location:
     """Bindings of one address of record and the version of its stream."""
 
-    __slots__ = ("bindings", "version")
+    __slots__ = ("bindings", "recorded", "version")
 
     def __init__(self) -> None:
         self.bindings: tuple[Binding, ...] = ()
         self.version = 0
+        self.recorded: dict[str, tuple[int, tuple[object, ...]]] = {}
+        """What the log was last told of refreshed contacts (``registration.unrecorded``)."""
 
 
 def stream_of(address: str) -> str:

@@ -46,6 +46,8 @@ class BindingRefreshed(Event):
 
     contact_id: str
     expires_ns: int
+    """Later than the phone was told: refreshes up to then need not be recorded. The binding lapses
+    by its ``binding.removed``, or at this time if no server is there to write it."""
     sip_call_id: str
     cseq: int
     remote: str = ""

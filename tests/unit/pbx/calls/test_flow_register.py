@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from pbx.calls.registration import AHEAD_NS, unrecorded
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict, LogUnavailable
+from sip.registrar import Binding
 from tests.unit.pbx.calls.lab import Lab
 
 ADDRESS = "alice@example.org"
@@ -76,6 +78,62 @@ def test_refresh_does_not_wait() -> None:
     assert _versions(lab) == [1, 2]
     lab.advance(599)
     assert len(_contacts(lab)) == 1
+
+
+def test_refreshes_are_recorded_ahead() -> None:
+    """A phone behind NAT refreshes every minute; the log hears of it every ten minutes, and at no
+    moment would a server that starts from the log have forgotten the phone."""
+    lab = _lab()
+    lab.node.start("1", 1, (), lab.now)
+    _register(lab)
+    lab.play("alice < 200")
+    for _ in range(60):
+        lab.advance(60)
+        _register(lab)
+        lab.play("alice < 200 | expires=600")
+        (binding,) = lab.node.locations.location(ADDRESS).bindings
+        (stored,) = _stored(lab)
+        assert binding.expires_ns <= stored.expires_ns
+        assert (stored.remote, stored.nat) == (binding.remote, binding.nat)
+    assert 5 <= len(lab.log.of(BindingRefreshed)) <= 7
+    lab.advance(601)
+    assert [event.reason for event in lab.log.of(BindingRemoved)] == ["expired"], "not a day later"
+    assert _stored(lab) == ()
+
+
+def test_refresh_that_came_another_way_is_recorded() -> None:
+    """After a restart calls must go where the phone is now."""
+    lab = _lab()
+    _register(lab)
+    lab.play("alice < 200")
+    location = lab.node.locations.location(ADDRESS)
+    (binding,) = location.bindings
+    later = replace(binding, expires_ns=binding.expires_ns + 1)
+    assert len(unrecorded(location, [later])) == 1
+    assert unrecorded(location, [later]) == []
+    for moved in (
+        replace(later, remote="203.0.113.99:5060"),
+        replace(later, local="192.0.2.9:5060"),
+        replace(later, transport="tcp"),
+        replace(later, nat=not later.nat),
+        replace(later, sip_call_id="another"),
+        replace(later, expires_ns=later.expires_ns + AHEAD_NS + 1),
+    ):
+        assert len(unrecorded(location, [moved])) == 1
+        assert unrecorded(location, [moved]) == []
+    # Contacts that are gone leave nothing behind.
+    for number in range(20):
+        assert unrecorded(location, [replace(later, contact_id=str(number))])
+        assert len(location.recorded) == 1
+
+
+def _stored(lab: Lab) -> tuple[Binding, ...]:
+    """What a server would know that starts now."""
+    fresh = Lab("").node.locations
+    for stream, version, event, _ in lab.log.events:
+        if stream == f"binding/{ADDRESS}":
+            fresh.fold(stream, version, event)
+    return fresh.location(ADDRESS).bindings
 
 
 def test_expiry() -> None:
