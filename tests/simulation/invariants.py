@@ -391,6 +391,8 @@ def _judge_audio(plan: Plan, story: Story) -> list[str]:
         for talker, listener in ((one, other), (other, one)):
             begin = max(since, listener.confirmed_at, listener.changed_at) + STABLE_S
             end = min(until, listener.ended_at, talker.ended_at) - 0.5
+            if listener.unsettled_at:
+                end = min(end, listener.unsettled_at)
             moments = [moment for moment in talker.talked_at if begin < moment < end]
             heard = listener.phone.rtp_heard.get((talker.phone.name, plan.number), 0.0)
             if moments and heard < moments[-1]:

@@ -113,6 +113,7 @@ class MidCall:
         "target",
         "tries",
         "uas",
+        "unsettled_at",
     )
 
     def __init__(
@@ -189,6 +190,8 @@ class MidCall:
         """The call was still up when the answer to REFER came."""
         self.refer_results: list[int] = []
         self.resume_after_refer = False
+        self.unsettled_at = 0.0
+        """When our last offer was sent, if it has not been accepted: media may be in between."""
         self.changed_at = 0.0
         """When a description was last given or taken."""
         self.talked_at: list[float] = []
@@ -432,6 +435,7 @@ class MidCall:
             return
         headers = self.contact_headers() + "Supported: timer, replaces\r\n" + self.timer_header()
         self.offer_pending = True
+        self.unsettled_at = self.phone.clock.now
         if method == "UPDATE":
             self.send("UPDATE", self._on_update_reply, headers, body)
         else:
@@ -455,6 +459,7 @@ class MidCall:
             self._offer_refused(heard, client)
             return
         self.glares = 0
+        self.unsettled_at = 0.0
         if heard.headers.get("contact"):
             self.remote_target = address_uri(heard.get("contact"))
         offered = client.data.partition(b"\r\n\r\n")[2] != b""
@@ -477,6 +482,7 @@ class MidCall:
             self._offer_refused(heard, client)
             return
         self.glares = 0
+        self.unsettled_at = 0.0
         if client.data.partition(b"\r\n\r\n")[2]:
             if heard.body:
                 self.take_description(heard, heard.body, answer=True)
