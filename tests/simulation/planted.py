@@ -72,8 +72,8 @@ def _binding_not_restored() -> Iterator[tuple[type, str, Callable[..., Any]]]:
     yield Locations, "fold", broken
 
 
-def _answer_time_of_ringing() -> Iterator[tuple[type, str, Callable[..., Any]]]:
-    """Legs note their end half a second late."""
+def _late_end() -> Iterator[tuple[type, str, Callable[..., Any]]]:
+    """Calls note their end half a second late."""
     original = Call.finish
 
     def broken(self: Call, end: Any, now: float, reason: str = "") -> None:
@@ -87,7 +87,7 @@ PLANTS: dict[str, Callable[[], Iterator[tuple[type, str, Callable[..., Any]]]]] 
     "record-twice": _record_twice,
     "ports-kept": _ports_kept,
     "binding-not-restored": _binding_not_restored,
-    "late-end": _answer_time_of_ringing,
+    "late-end": _late_end,
 }
 
 

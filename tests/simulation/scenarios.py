@@ -2,7 +2,7 @@
 
 Each function fills one :class:`~tests.support.scenario.Plan`; :mod:`.world` carries it out and
 :mod:`.invariants` judges the outcome from the phones' views alone, so no scenario states an
-expected result except where the general rules cannot know it (``Plan.check``).
+expected result.
 """
 
 from __future__ import annotations

@@ -219,7 +219,7 @@ class World:
                     f"{[plan.number for plan in self.active.values()][:10]}"
                 )
                 break
-        self.options_over()
+        self._calm()
         self.scheduler.run_until(self.clock.now + SETTLE_S)
         if self.server.process is None:
             self.scheduler.run_until(self.clock.now + 10.0)
@@ -234,7 +234,7 @@ class World:
         self.read_model.catch_up()
         self.scheduler.after(self._fate.uniform(0.1, 2.0) * PROJECT_S, self._project)
 
-    def options_over(self) -> None:
+    def _calm(self) -> None:
         """Good weather from now on."""
         self.network.faults = PERFECT
 

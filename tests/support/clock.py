@@ -90,23 +90,8 @@ class Scheduler:
             self._cancelled -= 1
         return heap[0][0] if heap else None
 
-    def step(self) -> bool:
-        """Run the earliest callback; False when nothing is left."""
-        if self.next_time() is None:
-            return False
-        timer = heappop(self._heap)
-        callback, arguments = timer[2], timer[3]
-        timer[2] = None
-        self.clock.now = timer[0]
-        self.fired += 1
-        callback(*arguments)
-        return True
-
-    def run_until(self, end: float, stop: Callable[[], bool] | None = None) -> None:
-        """Run everything due up to and including `end`, then set the clock to `end`.
-
-        `stop` is asked after each callback; when it is true the clock stays where it is.
-        """
+    def run_until(self, end: float) -> None:
+        """Run everything due up to and including `end`, then set the clock to `end`."""
         clock = self.clock
         while self._heap:
             heap = self._heap  # a sweep replaces the list
@@ -123,8 +108,6 @@ class Scheduler:
             clock.now = when
             self.fired += 1
             callback(*timer[3])
-            if stop is not None and stop():
-                return
         clock.now = max(clock.now, end)
 
     def __len__(self) -> int:

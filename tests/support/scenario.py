@@ -7,7 +7,6 @@ B2BUA carries through: an independent way to tell which call an INVITE belongs t
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -92,8 +91,6 @@ class Plan:
     started_at: float = 0.0
     excused: str = ""
     """Not empty: the views of the parties are no oracle any more (and why)."""
-    check: Callable[[Plan], list[str]] | None = None
-    """Scenario-specific rules, asked when everything is quiet."""
 
     @property
     def label(self) -> str:

@@ -251,7 +251,6 @@ class PhoneCall(MidCall):
             data,
             self.phone.server,
             self._on_cancel_reply,
-            None,
         )
         self.phone.scheduler.after(CANCEL_GUARD_S, self._cancel_overdue, client)
 

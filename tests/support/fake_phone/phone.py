@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tests.support.fake_phone.call import PhoneCall
 from tests.support.fake_phone.checks import check_request, check_response
-from tests.support.fake_phone.transactions import PhoneClient, PhoneServer, response_bytes
+from tests.support.fake_phone.transactions import PhoneClient, PhoneServer
 from tests.support.fake_phone.wire import (
     Heard,
     NotSip,
@@ -220,13 +220,12 @@ class FakePhone:
         headers: str = "",
         body: bytes = b"",
         destination: Address | None = None,
-        rewrite: Callable[[str, str], None] | None = None,
     ) -> PhoneClient:
         """Send a request in a new client transaction."""
         branch = f"z9hG4bK{self.serial()}"
         data = self.request_bytes(method, uri, branch, from_, to, call_id, cseq, headers, body)
         return PhoneClient(
-            self, method, uri, cseq, branch, data, destination or self.server, handler, rewrite
+            self, method, uri, cseq, branch, data, destination or self.server, handler
         )
 
     def request_bytes(
@@ -546,4 +545,4 @@ class FakePhone:
             self.report("no-ack", f"for {server.status}", server.request)
 
 
-__all__ = ["FakePhone", "PhoneCall", "Surroundings", "Violation", "response_bytes"]
+__all__ = ["FakePhone", "PhoneCall", "Surroundings", "Violation"]

@@ -39,7 +39,6 @@ class PhoneClient:
         "invite",
         "method",
         "phone",
-        "rewrite",
         "seen_2xx",
         "status",
         "timer",
@@ -56,7 +55,6 @@ class PhoneClient:
         data: bytes,
         destination: Address,
         handler: Callable[[PhoneClient, Heard | None], None],
-        rewrite: Callable[[str, str], None] | None,
     ) -> None:
         self.phone = phone
         self.method = method
@@ -67,8 +65,6 @@ class PhoneClient:
         self.data = data
         self.destination = destination
         self.handler = handler
-        self.rewrite = rewrite
-        """Sends the request again with an authorization header (name, challenge)."""
         self.ack = b""
         """The ACK for a final response, repeated for each repetition of the response."""
         self.seen_2xx = 0
