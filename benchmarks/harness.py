@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import signal
 import socket
@@ -241,8 +242,10 @@ def sipp_uas() -> Iterator[int]:
         process.wait()
 
 
-def sipp(scenario: Sequence[str], target: int, *, rate: float, calls: int) -> None:
-    """Run a SIPp client to its end; every call must succeed."""
+def sipp(
+    scenario: Sequence[str], target: int, *, rate: float, calls: int, failures: float = 0.0
+) -> None:
+    """Run a SIPp client to its end; at most the share `failures` of the calls may fail."""
     command = [
         "sipp", *scenario, f"{HOST}:{target}", "-i", HOST, "-p", str(free_port()), "-nostdin",
         "-r", f"{rate:g}", "-m", str(calls), "-l", "20000", "-timeout", "180", "-timeout_error",
@@ -250,6 +253,8 @@ def sipp(scenario: Sequence[str], target: int, *, rate: float, calls: int) -> No
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tempfile.gettempdir(), check=False
     )
-    if done.returncode != 0:
+    failed = re.findall(r"Failed call +\|[^|]*\| +(\d+)", done.stdout)
+    few = bool(failed) and int(failed[-1]) <= failures * calls
+    if done.returncode != 0 and not (done.returncode == 1 and few):
         shown = "\n".join(done.stdout.splitlines()[-60:])
         raise BenchError(f"sipp ended with {done.returncode}\n{shown}\n{done.stderr[-2000:]}")

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 from media.native.relay import Relay
 from media.server.front import NgFront
+from media.server.patient import PatientSender
 from media.server.service import NgService
 
 log = logging.getLogger("media.server")
@@ -41,11 +42,12 @@ class _Peer(NamedTuple):
 class _Listener:
     """One bound socket."""
 
-    __slots__ = ("is_unix", "name", "sock")
+    __slots__ = ("is_unix", "name", "sender", "sock")
 
-    def __init__(self, sock: socket.socket, name: str) -> None:
+    def __init__(self, sock: socket.socket, name: str, sender: PatientSender[_Peer]) -> None:
         self.sock = sock
         self.name = name
+        self.sender = sender
         self.is_unix = sock.family == socket.AF_UNIX
 
 
@@ -75,7 +77,7 @@ class MediaShell:
         finally:
             os.umask(before)
         self._unix_paths.append(path)
-        self._add(_Listener(sock, str(path)))
+        self._add(sock, str(path))
 
     def listen_udp(self, host: str, port: int) -> int:
         """Take requests on UDP; NG knows no authentication, so give a loopback or private
@@ -84,7 +86,7 @@ class MediaShell:
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.bind((host, port))
         bound: int = sock.getsockname()[1]
-        self._add(_Listener(sock, f"{host}:{bound}"))
+        self._add(sock, f"{host}:{bound}")
         return bound
 
     def close(self) -> None:
@@ -94,11 +96,16 @@ class MediaShell:
         self._loop.remove_reader(self._relay.fileno())
         for listener in self._listeners:
             self._loop.remove_reader(listener.sock.fileno())
+            listener.sender.close()
             listener.sock.close()
         for path in self._unix_paths:
             path.unlink(missing_ok=True)
 
-    def _add(self, listener: _Listener) -> None:
+    def _add(self, sock: socket.socket, name: str) -> None:
+        def send(data: bytes, peer: _Peer) -> None:
+            sock.sendto(data, peer.address)
+
+        listener = _Listener(sock, name, PatientSender(self._loop, send, self._send_failed))
         listener.sock.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             listener.sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
@@ -152,10 +159,11 @@ class MediaShell:
             self._timer = self._loop.call_at(due, self._timer_fired)
 
     def _send(self, peer: _Peer, data: bytes) -> None:
-        listener = self._listeners[peer.listener]
-        try:
-            listener.sock.sendto(data, peer.address)
-        except (FileNotFoundError, ConnectionRefusedError):
+        self._listeners[peer.listener].sender.send(data, peer)
+
+    def _send_failed(self, peer: _Peer, error: OSError) -> None:
+        if isinstance(error, FileNotFoundError | ConnectionRefusedError):
             self._front.peer_gone(peer)
-        except OSError as error:  # its queue is full: the client repeats its request
-            log.warning("sending to a client of %s: %s", listener.name, error)
+        else:  # the client repeats its request
+            name = self._listeners[peer.listener].name
+            log.warning("sending to a client of %s: %s", name, error)

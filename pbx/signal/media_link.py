@@ -8,13 +8,13 @@ by its address: sending fails until it is back, the client repeats.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from media.server.patient import PatientSender
 from pbx.calls.media import NgMedia
 
 _MAX_DATAGRAM_BYTES: Final = 65_536
@@ -41,6 +41,9 @@ class MediaLink:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
+        self._sender: PatientSender[None] = PatientSender(
+            self._loop, lambda datagram, _: opened.send(datagram), _not_there
+        )
         self.media = make(self._send)
         self._loop.add_reader(opened.fileno(), self._readable)
 
@@ -68,6 +71,7 @@ class MediaLink:
         if self._timer is not None:
             self._timer.cancel()
         self._loop.remove_reader(self._socket.fileno())
+        self._sender.close()
         self._socket.close()
         if self._own_path is not None:
             self._own_path.unlink(missing_ok=True)
@@ -79,9 +83,7 @@ class MediaLink:
         self._after()
 
     def _send(self, datagram: bytes) -> None:
-        # Not there or its queue full: the client repeats after half a second.
-        with contextlib.suppress(OSError):
-            self._socket.send(datagram)
+        self._sender.send(datagram, None)
         self.rearm()
 
     def _readable(self) -> None:
@@ -96,6 +98,10 @@ class MediaLink:
             self.media.receive(datagram, now)
         self.rearm()
         self._after()
+
+
+def _not_there(_address: None, _error: OSError) -> None:
+    """The service is away: the client repeats after half a second."""
 
 
 def open_unix(own: Path, service: Path) -> socket.socket:
