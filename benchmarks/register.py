@@ -14,7 +14,7 @@ from typing import Any
 from benchmarks import harness
 from benchmarks.harness import HERE, Running
 
-REGISTERS = 4000
+REGISTERS = 3000
 WARM = 400
 ROUNDS = 3
 RATE = 300.0
