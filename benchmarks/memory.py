@@ -28,9 +28,7 @@ def bindings() -> float:
     scenario = (HERE / "peers" / "register.xml").read_text()
     scenario = scenario.replace("[service]", "[field0]")
     scenario = scenario.replace("[local_port]>", "[local_port];line=[call_number]>")
-    scenario = scenario.replace(
-        "[authentication]", f"[authentication username=[field0] password={harness.PASSWORD}]"
-    )
+    scenario = scenario.replace("[authentication]", "[field1]")
     phones = BINDINGS // EACH
     with (
         harness.ringlog(media="off", accounts=phones) as server,
@@ -38,7 +36,11 @@ def bindings() -> float:
     ):
         many, names = Path(folder, "many.xml"), Path(folder, "names.csv")
         many.write_text(scenario)
-        names.write_text("SEQUENTIAL\n" + "".join(f"phone{n};\n" for n in range(phones)))
+        lines = [
+            f"phone{n};[authentication username=phone{n} password={harness.PASSWORD}]\n"
+            for n in range(phones)
+        ]
+        names.write_text("SEQUENTIAL\n" + "".join(lines))
         command = ["-sf", str(many), "-inf", str(names), "-key", "domain", harness.DOMAIN]
         warm = server.memory_kb("signal")
         harness.sipp(command, server.port, rate=200, calls=BINDINGS)

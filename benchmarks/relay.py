@@ -193,7 +193,7 @@ def measure(
 
 
 def run(
-    rounds: int = 5, seconds: float = 3.0, relays: tuple[str, ...] = RELAYS
+    rounds: int = 3, seconds: float = 3.0, relays: tuple[str, ...] = RELAYS
 ) -> dict[str, dict[str, Figures]]:
     """Figures by load and relay; `ratio` is CPU against the bare epoll loop."""
     results: dict[str, dict[str, Figures]] = {}
@@ -230,7 +230,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--relays", default=",".join(RELAYS))
     parser.add_argument("--serve", default="", help=argparse.SUPPRESS)
