@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from ipaddress import ip_address
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -185,8 +184,7 @@ def _fill(
 ) -> None:
     message["sdp"] = text_of(sdp)
     if received_from:
-        family = "IP6" if ip_address(received_from).version == 6 else "IP4"
-        message["received-from"] = [family, received_from]
+        message["received-from"] = ["IP6" if ":" in received_from else "IP4", received_from]
     message["ICE"] = ice
     message["replace"] = ["origin"]
     message["flags"] = ["SIP-source-address" if source_address else "trust-address", *flags]

@@ -73,7 +73,7 @@ _COLUMNS: Final = (
 _ONE: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERTS: Final = tuple(
     (count, f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ONE] * count)}")
-    for count in (64, 16, 4, 1)
+    for count in (64, 32, 16, 8, 4, 2, 1)
 )
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS events (

@@ -8,6 +8,7 @@ by its address: sending fails until it is back, the client repeats.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import socket
 from collections.abc import Callable
@@ -18,8 +19,6 @@ from media.server.patient import PatientSender
 from pbx.calls.media import NgMedia
 
 _MAX_DATAGRAM_BYTES: Final = 65_536
-#: Datagrams taken per wake, so that SIP gets its turn.
-_BATCH: Final = 64
 
 
 class MediaLink:
@@ -87,15 +86,13 @@ class MediaLink:
         self.rearm()
 
     def _readable(self) -> None:
-        now = self._monotonic()
-        for _ in range(_BATCH):
-            try:
-                datagram = self._socket.recv(_MAX_DATAGRAM_BYTES)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError:  # ICMP: the daemon is away
-                break
-            self.media.receive(datagram, now)
+        # One datagram a wake: replies come one at a time, asking for a second that is not there
+        # costs a system call and an exception, and if there is one the loop comes back at once.
+        try:
+            datagram = self._socket.recv(_MAX_DATAGRAM_BYTES)
+        except OSError:  # nothing there after all, or ICMP: the daemon is away
+            return
+        self.media.receive(datagram, self._monotonic())
         self.rearm()
         self._after()
 
@@ -105,10 +102,7 @@ def _not_there(_address: None, _error: OSError) -> None:
 
 
 def open_unix(own: Path, service: Path) -> socket.socket:
-    """A datagram socket bound to `own`, talking to the service's socket file.
-
-    Not connected: the file is a new one after each restart of the service.
-    """
+    """A datagram socket bound to `own`, talking to the service's socket file."""
     own.unlink(missing_ok=True)
     opened = _UnixDatagram(str(service))
     opened.setblocking(False)
@@ -118,14 +112,29 @@ def open_unix(own: Path, service: Path) -> socket.socket:
 
 
 class _UnixDatagram(socket.socket):
-    """``send`` addresses the service by name each time."""
+    """``send`` connects where the service's file is a new one: it is, after each restart.
+
+    Connected, since naming the file each time has the kernel look it up for each datagram.
+    """
 
     def __init__(self, service: str) -> None:
         super().__init__(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._service = service
 
     def send(self, data: bytes, flags: int = 0) -> int:  # type: ignore[override]
-        return self.sendto(data, flags, self._service)
+        try:
+            return super().send(data, flags)
+        except OSError as error:
+            if error.errno not in _ELSEWHERE:
+                raise
+        self.connect(self._service)
+        return super().send(data, flags)
+
+
+#: What sending says when the socket is not connected, or to a service that has gone.
+_ELSEWHERE: Final = frozenset(
+    {errno.ENOTCONN, errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.EDESTADDRREQ}
+)
 
 
 def open_udp(host: str, port: int) -> socket.socket:

@@ -322,8 +322,8 @@ class _Signal:
         self._rearm()
 
     def _acted(self) -> None:
-        """Call control acted outside an engine event: send what it left."""
-        self.endpoint.flush()
+        """The loop had call control act outside an engine event: send what it left."""
+        self.endpoint.flush_now()
         self._rearm()
 
     def _rearm(self) -> None:
