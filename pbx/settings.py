@@ -97,6 +97,18 @@ def parse_listener(text: str) -> Listener:
     return Listener(transport, *parse_host_port(place))
 
 
+def parse_link(text: str) -> str:
+    """``HOST:PORT`` or ``off``. Raises ``ValueError``."""
+    return "off" if text.strip().lower() == "off" else host_port(*parse_host_port(text))
+
+
+def parse_secret(text: str) -> str:
+    """A secret long enough, or none. Raises ``ValueError``, which does not show it."""
+    if text and len(text) < 16:
+        raise ValueError("too short")
+    return text
+
+
 def parse_network(text: str) -> Network:
     """``10.0.0.0/8`` or one address. Raises ``ValueError``."""
     return ipaddress.ip_network(text.strip())
@@ -158,6 +170,8 @@ ADDRESS: Final = Form('a numeric address such as "192.0.2.1" or "2001:db8::1"', 
 ADVERTISED: Final = Form("a numeric address or an empty text", parse_advertised)
 ENGINE: Final = Form('"local", "ng:HOST:PORT" or "off"', parse_engine)
 LINE: Final = Form("a text of one line", parse_line)
+LINK: Final = Form('"off" or HOST:PORT with a numeric host', parse_link)
+SECRET: Final = Form("16 characters or more", parse_secret)
 NODE: Final = Form("a name of ASCII letters, digits, hyphens and points", parse_node)
 DIGEST: Final = _one_of("SHA-256", "MD5")
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
@@ -434,6 +448,25 @@ class EventLogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """The other nodes that share the log of this one."""
+
+    link: str = key(
+        "off",
+        "Where other nodes connect to reach the phones whose flow ends here: HOST:PORT on a "
+        'network of the nodes, never on the Internet; "off": this node stands alone. Port 0 picks '
+        "one; the log tells the others.",
+        form=LINK,
+    )
+    secret: str = key(
+        "",
+        "What the nodes of a cluster have in common and nobody else: 16 characters or more, the "
+        "same on all. Better in the environment than in a file that many read.",
+        form=SECRET,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The operator's log on standard error."""
 
@@ -462,5 +495,6 @@ class Settings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     media: MediaSettings = field(default_factory=MediaSettings)
     eventlog: EventLogSettings = field(default_factory=EventLogSettings)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
     log: LogSettings = field(default_factory=LogSettings)
     cdr: CdrSettings = field(default_factory=CdrSettings)

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from sip.errors import LocalProtocolError
-from sip.flow import Address, Flow, Target
+from sip.flow import Address, Flow, Target, is_elsewhere, node_of
 from sip.grammar import DEFAULT, LWS, Limits
 from sip.timers import TimerHeap
 from sip.transaction.timers import TimerValues
@@ -73,7 +73,21 @@ class CloseFlow(NamedTuple):
     reason: str
 
 
-Output: TypeAlias = Transmit | Resolve | CloseFlow
+class Forward(NamedTuple):
+    """A message that came to us for a dialog or transaction of another node of the cluster.
+
+    Hand `data` to the engine of `node` with `receive_forwarded`. `flow` is where it came from.
+    """
+
+    node: str
+    flow: Flow
+    data: bytes
+
+
+Output: TypeAlias = Transmit | Resolve | CloseFlow | Forward
+
+NODE_PARAMETER: Final = "rlnode"
+"""In Via and Contact of what leaves by another node: who is to get the answers."""
 
 _METHODS: Final = (
     "INVITE",
@@ -142,6 +156,10 @@ class EngineConfig:
     """In-dialog requests only from hosts the dialog has seen."""
     advertised: Callable[[str, Address], Address | None] | None = None
     """(transport, local address) to the address that Via and Contact show; None: the local one."""
+    node: str = ""
+    """Our name in a cluster; messages that name another node are forwarded. Empty: no cluster."""
+    advertised_elsewhere: Callable[[str, str, Address], Address | None] | None = None
+    """(node, transport, its local address) to what that node shows there; None: the local one."""
     private_host: Callable[[str], bool] | None = None
     """Which Contact hosts cannot be reached from here; None: RFC 1918, 6598, 4193, 3927."""
     limits: Limits = field(default=DEFAULT)
@@ -321,17 +339,25 @@ class Core:
         return side
 
     def _new_side(self, transport: str, local: Address) -> Side:
-        shown = local
-        if (transport, local) not in self.listeners:
-            # An outgoing stream has a port of its own, where nobody listens.
-            shown = self.listener_for(transport, local[0])
-        if self.config.advertised is not None:
-            shown = self.config.advertised(transport, shown) or shown
+        config = self.config
+        node, shown = node_of(local)
+        back = ""
+        if node:
+            # It leaves from there, so the answers arrive there: say whose they are.
+            back = f";{NODE_PARAMETER}={config.node}"
+            if config.advertised_elsewhere is not None:
+                shown = config.advertised_elsewhere(node, transport, shown) or shown
+        else:
+            if (transport, local) not in self.listeners:
+                # An outgoing stream has a port of its own, where nobody listens.
+                shown = self.listener_for(transport, local[0])
+            if config.advertised is not None:
+                shown = config.advertised(transport, shown) or shown
         host = host_text(shown[0])
         at = f"{host}:{shown[1]}"
-        parameter = "" if transport == "udp" else f";transport={transport}"
+        parameter = back if transport == "udp" else f";transport={transport}{back}"
         side = Side(
-            f"Via: SIP/2.0/{transport.upper()} {at};branch=",
+            f"Via: SIP/2.0/{transport.upper()} {at}{back};branch=",
             # RFC 3581 §3: always ask; harmless where the server ignores it.
             ";rport\r\n" if transport == "udp" else "\r\n",
             f"{at}{parameter}>\r\n",
@@ -377,6 +403,15 @@ class Core:
         self.outputs.append(Transmit(to, data, token))
 
     # -- flows
+
+    def is_up(self, flow: Flow) -> bool:
+        """Whether a stream may still be sent over; of those of other nodes only they know."""
+        return flow in self.flows or is_elsewhere(flow.local)
+
+    def forget_sides(self, node: str) -> None:
+        """`node` shows itself otherwise from now on."""
+        for key in [key for key in self.sides if node_of(key[1])[0] == node]:
+            del self.sides[key]
 
     def open_flow(self, flow: Flow, framer: StreamFramer) -> None:
         """A stream is up; requests that asked for this connection depend on it from now on."""

@@ -16,14 +16,17 @@ events name; it may do so while it walks through a list of events.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from sip.core import (
+    NODE_PARAMETER,
     CloseFlow,
     Core,
     EngineConfig,
     ExtraHeaders,
+    Forward,
     Output,
     Resolve,
     Rng,
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CloseFlow",
     "EngineConfig",
+    "Forward",
     "Output",
     "Resolve",
     "Rng",
@@ -59,6 +63,8 @@ __all__ = [
 ]
 
 _PONG = b"\r\n"
+_NODE_MARK = f";{NODE_PARAMETER}="
+_NODE_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class OutsideHandler:
@@ -74,6 +80,16 @@ class OutsideHandler:
 
     def on_failure(self, client: ClientRequest, cause: FailureCause, now: float) -> None:
         self.core.events.append(ResponseReceived(client, None, cause))
+
+
+def _named_node(text: str) -> str:
+    """The node that the first Via or the Request-URI `text` names; empty if it names none."""
+    at = text.find(_NODE_MARK)
+    if at < 0:
+        return ""
+    match = _NODE_NAME.match(text, at + len(_NODE_MARK))
+    # In a line with several Vias the parameter may be another hop's.
+    return match[0] if match is not None and "," not in text[:at] else ""
 
 
 def _readable(response: Response, request: ClientRequest) -> bool:
@@ -124,10 +140,38 @@ class SipEngine:
         except ParseError as error:
             self._unreadable(error, flow)
             return
+        if core.config.node and self._is_anothers(message, flow):
+            return
         if isinstance(message, Request):
             self._ingress.receive(message, flow, now)
         else:
             self._response(message, flow, now)
+
+    def receive_forwarded(self, data: bytes, flow: Flow, now: float) -> None:
+        """A message that another node took from `flow` for us (``Forward``).
+
+        The flow's local address is that node's (:func:`sip.flow.elsewhere`).
+        """
+        core = self._core
+        core.now = now
+        try:
+            message = parse_message(data, core.config.limits)
+        except ParseError:
+            core.count("parse_errors")
+            return
+        # Whatever it says of nodes: it was sent on once, that is enough.
+        if isinstance(message, Request):
+            self._ingress.receive(message, flow, now)
+        else:
+            self._response(message, flow, now)
+
+    def forget_node(self, node: str) -> None:
+        """What another node shows as its address may have changed."""
+        self._core.forget_sides(node)
+
+    def open_stream(self, transport: str, remote: Address) -> Flow | None:
+        """The open stream to `remote`, whoever opened it."""
+        return self._core.streams.get((transport, remote[0], remote[1]))
 
     def flow_opened(self, flow: Flow, now: float) -> None:
         """A stream is up, whoever opened it. Over `max_flows` it is closed again."""
@@ -160,6 +204,8 @@ class SipEngine:
         messages = state.framer.feed(data)
         understood = len(messages)
         for message in messages:
+            if core.config.node and self._is_anothers(message, flow):
+                continue
             if isinstance(message, Request):
                 self._ingress.receive(message, flow, now)
             elif isinstance(message, Response):
@@ -227,7 +273,7 @@ class SipEngine:
 
     def is_open(self, flow: Flow) -> bool:
         """Whether a stream flow is still there to send over."""
-        return flow in self._core.flows
+        return self._core.is_up(flow)
 
     def statistics(self) -> dict[str, int]:
         """Sizes of all tables (0 when nothing is going on) and counters of what was refused."""
@@ -246,6 +292,21 @@ class SipEngine:
         }
 
     # -- what a peer sent
+
+    def _is_anothers(self, message: object, flow: Flow) -> bool:
+        """Forward what another node sent by us, or rather the answer to it."""
+        if isinstance(message, Response):
+            where = message.first("Via") or ""
+        elif isinstance(message, Request):
+            where = message.uri
+        else:
+            return False
+        node = _named_node(where)
+        if not node or node == self._core.config.node:
+            return False
+        self._core.outputs.append(Forward(node, flow, message.to_bytes()))
+        self._core.count("forwarded")
+        return True
 
     def _unreadable(self, error: ParseError, flow: Flow) -> None:
         self._core.count("parse_errors")

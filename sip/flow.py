@@ -6,7 +6,7 @@ server (RFC 3263). Addresses are numeric and without brackets.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 Address = tuple[str, int]
 """Numeric host without brackets, and port."""
@@ -43,3 +43,25 @@ class Target(NamedTuple):
     """Send over exactly this flow; a transport error (430) if it is gone."""
     tls_name: str = ""
     """SIP domain the certificate must prove (RFC 5922), not the SRV host."""
+
+
+_ELSEWHERE: Final = "!"
+"""Starts the host of a local address that is another node's: no numeric host begins so."""
+
+
+def elsewhere(node: str, local: Address) -> Address:
+    """`local` of another node, as the local address of a :class:`Flow` that ends there."""
+    return f"{_ELSEWHERE}{node}{_ELSEWHERE}{local[0]}", local[1]
+
+
+def is_elsewhere(local: Address) -> bool:
+    """Whether a local address is another node's."""
+    return local[0].startswith(_ELSEWHERE)
+
+
+def node_of(local: Address) -> tuple[str, Address]:
+    """The inverse of :func:`elsewhere`; an empty name for an address of our own."""
+    if not is_elsewhere(local):
+        return "", local
+    node, _, host = local[0][len(_ELSEWHERE) :].partition(_ELSEWHERE)
+    return node, (host, local[1])

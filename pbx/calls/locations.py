@@ -1,9 +1,10 @@
 """The location service: which contacts an account can be reached at, in memory.
 
 State of the ``binding/<name@domain>`` streams, folded at start (from the read model's table and
-the log's tail) and kept true by ``registration.py``; asked by the router. One timer for the
-earliest expiry. A contact that came over a connection is reached over that connection; after a
-restart only its address is left.
+the log's tail) and kept true by ``registration.py`` and, in a cluster, by what other nodes append;
+asked by the router. One timer for the earliest expiry. A contact that came over a connection is
+reached over that connection; after a restart only its address is left. What registered at another
+node of the cluster is reached through that node, which sees to its expiry too.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from pbx.calls.dial import Contact
 from pbx.calls.timers import Timer
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
-from pbx.eventlog import Conflict, Meta
+from pbx.eventlog import Conflict, Meta, Record
 from pbx.kernel.events import Event
-from sip.flow import Target
+from sip.flow import Flow, Target, elsewhere
 from sip.registrar import Binding, Removal
 
 if TYPE_CHECKING:
@@ -29,15 +30,19 @@ if TYPE_CHECKING:
 _NS: Final = 1_000_000_000
 #: Expired bindings are swept at most this often.
 _SWEEP_S: Final = 1.0
+#: A binding of another node is removed by that node; if it is dead, by one of the others then.
+_GRACE_NS: Final = 30 * _NS
 
 
 class Location:
     """Bindings of one address of record and the version of its stream."""
 
-    __slots__ = ("bindings", "recorded", "version")
+    __slots__ = ("bindings", "owners", "recorded", "version")
 
     def __init__(self) -> None:
         self.bindings: tuple[Binding, ...] = ()
+        self.owners: dict[str, str] = {}
+        """Contacts (by id) that registered at another node, and its name."""
         self.version = 0
         self.recorded: dict[str, tuple[int, tuple[object, ...]]] = {}
         """What the log was last told of refreshed contacts (``registration.unrecorded``)."""
@@ -56,6 +61,7 @@ class Locations:
         self._table: dict[str, Location] = {}
         self._expiries: list[tuple[int, str]] = []
         self._timer: Timer | None = None
+        self._timer_ns = 0
         self.count = 0
         """Live bindings."""
 
@@ -70,12 +76,18 @@ class Locations:
             return []
         now_ns = self._node.clock.wall_ns()
         return [
-            Contact(binding.contact, address, self._target_of(binding), binding.path, binding.q)
+            Contact(
+                binding.contact,
+                address,
+                self._target_of(binding, location.owners.get(binding.contact_id, "")),
+                binding.path,
+                binding.q,
+            )
             for binding in location.bindings
             if binding.expires_ns > now_ns
         ]
 
-    def _target_of(self, binding: Binding) -> Target | None:
+    def _target_of(self, binding: Binding, owner: str) -> Target | None:
         """Where to send for this binding if its Contact alone does not say.
 
         Behind NAT and on connections the flow of the REGISTER is the way (RFC 5626 §5.3); with a
@@ -86,6 +98,12 @@ class Locations:
         if binding.path:
             return None
         flow = binding.flow
+        if owner and self._node.peers.is_up(owner):
+            # UDP without NAT takes a message from any node; else the way is through its own.
+            if not binding.nat and not flow.reliable:
+                return None
+            there = Flow(flow.transport, elsewhere(owner, flow.local), flow.remote)
+            return Target(binding.transport, flow.remote[0], flow.remote[1], there)
         if not binding.nat and not (flow.reliable and self._node.engine.is_open(flow)):
             return None
         return Target(binding.transport, flow.remote[0], flow.remote[1], flow)
@@ -103,14 +121,24 @@ class Locations:
 
     # Changes.
 
-    def fold(self, stream: str, version: int, event: Event) -> None:
-        """Apply a stored event (start-up; later versions only)."""
+    def fold(self, stream: str, version: int, event: Event, node: str = "") -> None:
+        """Apply a stored event (start-up, other nodes; later versions only).
+
+        `node` is where it happened: the flow of the contact ends there.
+        """
         address = stream.removeprefix("binding/")
         location = self._table.setdefault(address, Location())
         if version <= location.version:
             return
         location.version = version
         bindings = location.bindings
+        if isinstance(event, BindingAdded | BindingRefreshed):
+            if node and node != self._node.config.node:
+                location.owners[event.contact_id] = node
+            else:
+                location.owners.pop(event.contact_id, None)
+        elif isinstance(event, BindingRemoved):
+            location.owners.pop(event.contact_id, None)
         match event:
             case BindingAdded():
                 added = Binding(
@@ -160,7 +188,30 @@ class Locations:
         self.count += len(bindings) - len(location.bindings)
         location.bindings = bindings
         for binding in bindings:
-            heapq.heappush(self._expiries, (binding.expires_ns, address))
+            heapq.heappush(self._expiries, (_due_ns(location, binding), address))
+
+    def took_over(self, location: Location, bindings: Iterable[Binding]) -> None:
+        """These registered here: if their flow ended at another node, it does no longer."""
+        if location.owners:
+            for binding in bindings:
+                location.owners.pop(binding.contact_id, None)
+
+    def reload(self, address: str, records: Iterable[Record]) -> None:
+        """Fold the whole stream of an address anew: somebody else has written to it."""
+        location = self._table.get(address)
+        if location is None:
+            return
+        known = {binding.contact_id: binding.flow_id for binding in location.bindings}
+        self.set(address, location, ())
+        location.version = 0
+        location.owners.clear()
+        location.recorded.clear()
+        for record in records:
+            self.fold(record.stream, record.version, record.event, record.node)
+        location.bindings = tuple(
+            replace(binding, flow_id=known.get(binding.contact_id, 0))
+            for binding in location.bindings
+        )
 
     def location(self, address: str) -> Location:
         """The location of an address, made if need be."""
@@ -171,9 +222,15 @@ class Locations:
 
     def arm(self, now: float) -> None:
         """Arm the timer for the earliest expiry."""
-        if not self._expiries or self._timer is not None:
+        if not self._expiries:
             return
-        wait_s = max(_SWEEP_S, (self._expiries[0][0] - self._node.clock.wall_ns()) / _NS)
+        due_ns = self._expiries[0][0]
+        if self._timer is not None:
+            if self._timer_ns <= due_ns:
+                return
+            self._timer.cancel()
+        self._timer_ns = due_ns
+        wait_s = max(_SWEEP_S, (due_ns - self._node.clock.wall_ns()) / _NS)
         self._timer = self._node.timers.call_at(now + wait_s, self._sweep)
 
     def _sweep(self, now: float) -> None:
@@ -185,13 +242,13 @@ class Locations:
             location = self._table.get(address)
             if location is None:
                 continue
-            gone = [binding for binding in location.bindings if binding.expires_ns <= now_ns]
+            gone = [b for b in location.bindings if _due_ns(location, b) <= now_ns]
             if gone:
                 self.remove(address, location, [Removal(binding, "expired") for binding in gone])
         if len(expiries) > 4 * self.count + 1024:
             # A refresh leaves its old entry behind: rebuild before they outnumber the bindings.
             self._expiries = [
-                (binding.expires_ns, address)
+                (_due_ns(location, binding), address)
                 for address, location in self._table.items()
                 for binding in location.bindings
             ]
@@ -220,28 +277,46 @@ class Locations:
             expected,
             events,
             self.meta(address, "registrar"),
-            partial(self._removed, location, len(events)),
+            partial(self._removed, address, location, len(events)),
         )
 
-    def _removed(self, location: Location, count: int, outcome: int | Exception) -> None:
+    def _removed(
+        self, address: str, location: Location, count: int, outcome: int | Exception
+    ) -> None:
         """An expiry that could not be appended is found again at the next start, since the stored
         time says it all; but the version that was counted on is not there."""
         if isinstance(outcome, Conflict):
-            location.version = outcome.current_version
+            self.conflicted(address, location, outcome)
         elif isinstance(outcome, Exception):
             location.version -= count
 
     def account_changed(self, stream: str, event: Event) -> None:
-        """An account was deleted: its bindings go with it."""
+        """An account was deleted: its bindings go with it, each node sees to its own."""
         if isinstance(event, AccountDeleted):
             address = stream.removeprefix("account/")
             location = self._table.get(address)
             if location is not None:
-                self.remove(address, location, [Removal(b, "admin") for b in location.bindings])
+                own = [b for b in location.bindings if b.contact_id not in location.owners]
+                self.remove(address, location, [Removal(binding, "admin") for binding in own])
+
+    def conflicted(self, address: str, location: Location, conflict: Conflict) -> None:
+        """Somebody else wrote to the stream: take what is there, so that another try can succeed.
+
+        Without a way to read the log only the version is known.
+        """
+        if self._node.read_stream is None:
+            location.version = conflict.current_version
+        else:
+            self.reload(address, self._node.read_stream(stream_of(address)))
 
     def meta(self, address: str, actor: str) -> Meta:
         """Envelope of binding events."""
         return Meta(actor=actor, tenant=address.partition("@")[2])
+
+
+def _due_ns(location: Location, binding: Binding) -> int:
+    """When we remove the binding if nobody did."""
+    return binding.expires_ns + (_GRACE_NS if binding.contact_id in location.owners else 0)
 
 
 def _without(bindings: tuple[Binding, ...], contact_id: str) -> tuple[Binding, ...]:

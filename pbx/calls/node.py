@@ -10,7 +10,7 @@ The request pipeline for an INVITE: source policy → overload → authenticatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.calls import cause, refer
@@ -24,6 +24,7 @@ from pbx.calls.guard import Guard
 from pbx.calls.leg import Leg
 from pbx.calls.limits import CallLimits
 from pbx.calls.locations import Locations
+from pbx.calls.peers import PeerTable
 from pbx.calls.ports import LogPort, MediaPort, Rng
 from pbx.calls.registration import Registration
 from pbx.calls.requests import Requests
@@ -65,6 +66,7 @@ class SignalNode:
         *,
         directory: Directory | None = None,
         nonce_secret: bytes = b"",
+        peers: PeerTable | None = None,
     ) -> None:
         self.engine = engine
         self.media = media
@@ -82,6 +84,10 @@ class SignalNode:
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
         self.registration = Registration(self)
         self.requests = Requests(self)
+        self.peers = peers if peers is not None else PeerTable()
+        """The nodes of the cluster, ours too."""
+        self.read_stream: Callable[[str], Iterable[Record]] | None = None
+        """Reads a stream of the log; where it is None conflicts are settled by version alone."""
         self.calls: dict[str, Call] = {}
         self.bridges: dict[str, Bridge] = {}
         self.stopping = False
@@ -95,9 +101,25 @@ class SignalNode:
 
     # Life.
 
-    def start(self, version: str, pid: int, listeners: tuple[str, ...], now: float) -> None:
-        """Write ``node.started``; events may come from now on."""
-        self.note(NodeStarted(version=version, pid=pid, listeners=listeners))
+    def start(
+        self,
+        version: str,
+        pid: int,
+        listeners: tuple[str, ...],
+        now: float,
+        *,
+        link: str = "",
+        advertised: str = "",
+    ) -> None:
+        """Write ``node.started``; events may come from now on.
+
+        `link` and `advertised` tell the other nodes of a cluster how to reach us and our phones.
+        """
+        started = NodeStarted(
+            version=version, pid=pid, listeners=listeners, link=link, advertised=advertised
+        )
+        self.peers.fold(f"node/{self.config.node}", started)
+        self.note(started)
         self.locations.arm(now)
 
     def stop(self, now: float, stopped: Callable[[], None]) -> None:
@@ -124,10 +146,24 @@ class SignalNode:
         self.timers.run(now)
 
     def apply(self, record: Record) -> None:
-        """Fold a record of the log that somebody else wrote (accounts, domains)."""
-        if record.stream.startswith(("account/", "domain/")):
-            self.directory.apply(record.stream, record.event)
-            self.locations.account_changed(record.stream, record.event)
+        """Fold a record of the log that somebody else wrote: commands, other nodes."""
+        stream = record.stream
+        if stream.startswith(("account/", "domain/")):
+            self.directory.apply(stream, record.event)
+            self.locations.account_changed(stream, record.event)
+        elif stream.startswith("binding/"):
+            if record.node != self.config.node:
+                self.locations.fold(stream, record.version, record.event, record.node)
+                self.locations.arm(self.now())
+        elif stream.startswith("node/"):
+            changed = self.peers.fold(stream, record.event, record.time_ns)
+            if changed and changed != self.config.node:
+                self.engine.forget_node(changed)
+
+    @property
+    def draining(self) -> bool:
+        """Whether an operator wants this node empty: nothing new is taken."""
+        return self.peers.draining(self.config.node)
 
     def note(self, event: LogEvent) -> None:
         """Append a fact about this node."""
@@ -242,6 +278,7 @@ class SignalNode:
         """Whether no new call is taken, whoever makes it."""
         return (
             self.stopping
+            or self.draining
             or len(self.calls) >= self.config.calls_total
             or not self.log.healthy
             or not self.media.available

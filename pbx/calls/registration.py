@@ -59,6 +59,10 @@ class Registration:
     ) -> None:
         """Answer one REGISTER, now or when the log has taken it."""
         node = self._node
+        if node.draining:
+            # The phone tries the next server (RFC 3263 §4.3) and is from then on that one's.
+            self._unavailable(transaction, now)
+            return
         account, challenges = node.authenticator.registrant(request, flow, now)
         if account is None:
             node.engine.respond(transaction, 401, None, challenges, now=now)
@@ -155,6 +159,7 @@ class Registration:
             location.version += 1
             node.log.observe(stream_of(address), location.version, event, meta)
         if result.refreshed:
+            node.locations.took_over(location, result.refreshed)
             node.locations.set(address, location, result.bindings)
 
     def _done(
@@ -174,7 +179,7 @@ class Registration:
             location.recorded.clear()
             if isinstance(outcome, Conflict):
                 # Another try must not fail for ever; it is evaluated on what is there then.
-                location.version = outcome.current_version
+                node.locations.conflicted(account.address, location, outcome)
             self._unavailable(transaction, now)
         elif node.directory.by_address(account.address) is None:
             # The account was deleted while its binding was being written.
@@ -185,6 +190,7 @@ class Registration:
             node.engine.respond(transaction, 403, now=now)
         else:
             location.version = expected + len(events)
+            node.locations.took_over(location, (*result.added, *result.refreshed))
             node.locations.set(account.address, location, result.bindings)
             node.locations.arm(now)
             node.engine.respond(transaction, 200, None, result.headers, now=now)

@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "calls",
     "cdr",
     "registrations",
+    "node",
     "log",
     "replay",
     "settings",

@@ -18,6 +18,20 @@ class NodeStarted(Event):
     version: str
     pid: int = 0
     listeners: tuple[str, ...] = ()
+    link: str = ""
+    """``HOST:PORT`` where other nodes of the cluster connect; empty outside a cluster."""
+    advertised: str = ""
+    """Address that phones reach the node at, if it is not that of its listeners."""
+
+
+@event("node.drain-set.v1", category=NODES, durability=Durability.DECIDED)
+class NodeDrainSet(Event):
+    """The node is to take no new calls and registrations (or takes them again).
+
+    Asked by an operator who wants to stop it without ending calls; a start of the node ends it.
+    """
+
+    on: bool
 
 
 @event("node.alive.v1", category=NODES, durability=Durability.OBSERVED, expendable=True)

@@ -22,19 +22,28 @@ from pbx.signal.projected import ProjectedBindings, ProjectedCalls, read_project
 
 log = logging.getLogger("pbx.signal")
 
+PEER_TYPES: Final = ("node.started.v1", "node.stopped.v1", "node.drain-set.v1")
+"""What tells of other nodes; heartbeats are many more."""
+
 #: Records at the end of the log looked at for the node's last sign of life.
 _TAIL: Final = 2000
 
 
-def restore(event_log: EventLog, data: Path, node: SignalNode) -> int:
-    """Fill `node` and close orphaned calls; returns the position that was read up to."""
+def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: bool = False) -> int:
+    """Fill `node` and close orphaned calls; returns the position that was read up to.
+
+    In a cluster the bindings are folded from the log: only its envelopes say at which node a
+    contact registered.
+    """
     position = event_log.head()
     for record in event_log.read(category="pbx.config"):
         node.directory.apply(record.stream, record.event)
         position = max(position, record.position)
+    for record in event_log.read(category="pbx.nodes", types=PEER_TYPES):
+        node.peers.fold(record.stream, record.event, record.time_ns)
     name = node.config.node
     projected = read_projected(data, event_log, name)
-    restore_bindings(event_log, node.locations, projected.bindings)
+    restore_bindings(event_log, node.locations, None if clustered else projected.bindings)
     _close(event_log, name, open_calls(event_log, name, projected.calls))
     return position
 
@@ -51,7 +60,7 @@ def restore_bindings(
             location.version = version
             locations.set(address, location, tuple(projected.bindings.get(address, ())))
     for record in event_log.read(after, category="pbx.bindings"):
-        locations.fold(record.stream, record.version, record.event)
+        locations.fold(record.stream, record.version, record.event, record.node)
 
 
 def open_calls(event_log: EventLog, node: str, projected: ProjectedCalls | None) -> list[str]:

@@ -24,13 +24,15 @@ from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
+from pbx.calls.peers import PeerTable
 from pbx.calls.ports import MediaPort
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
-from pbx.settings import Listener, Settings, parse_host_port
+from pbx.settings import Listener, Settings, host_port, parse_host_port
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
+from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
 from sip.endpoint import (
     EndpointLimits,
@@ -86,13 +88,17 @@ def call_config(settings: Settings) -> CallConfig:
     )
 
 
-def engine_config(settings: Settings) -> EngineConfig:
-    """The SIP engine's part of the settings."""
+def engine_config(settings: Settings, peers: PeerTable) -> EngineConfig:
+    """The SIP engine's part of the settings; `peers` knows what other nodes show of themselves."""
     sip = settings.sip
+    clustered = settings.cluster.link != "off"
     advertised = settings.server.advertised
 
     def advertise(_transport: str, local: Address) -> Address | None:
         return (advertised, local[1]) if advertised else None
+
+    def advertised_elsewhere(node: str, _transport: str, local: Address) -> Address | None:
+        return peers.shown(node, local)
 
     return EngineConfig(
         t1_s=sip.t1_s,
@@ -104,6 +110,8 @@ def engine_config(settings: Settings) -> EngineConfig:
         udp_mtu_bytes=sip.udp_mtu_bytes,
         strict_source=True,
         advertised=advertise if advertised else None,
+        node=settings.server.node if clustered else "",
+        advertised_elsewhere=advertised_elsewhere if clustered else None,
     )
 
 
@@ -145,6 +153,7 @@ class _Signal:
         self._clock = SystemClock()
         self._rng = SystemEntropy()
         self._link: MediaLink | None = None
+        self._peers: Peers | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -165,7 +174,8 @@ class _Signal:
                 bound=eventlog.backlog,
             )
             directory = Directory()
-            self.engine = SipEngine(engine_config(self._settings), self._rng)
+            peers = PeerTable()
+            self.engine = SipEngine(engine_config(self._settings, peers), self._rng)
             self.node = SignalNode(
                 self.engine,
                 self._media(),
@@ -174,24 +184,47 @@ class _Signal:
                 self._rng,
                 call_config(self._settings),
                 directory=directory,
+                peers=peers,
             )
-            position = restore(event_log, self._context.data.path, self.node)
+            self.node.read_stream = event_log.read_stream
+            position = restore(
+                event_log,
+                self._context.data.path,
+                self.node,
+                clustered=self._settings.cluster.link != "off",
+            )
             self.endpoint = self._endpoint()
             writer.start()
             try:
                 listeners = self._listen()
                 directory.set_own_hosts(self._own_hosts(listeners))
                 await self._media_ready()
-                self.node.start(_version(), os.getpid(), listeners, self._clock.monotonic())
+                self.node.start(
+                    _version(),
+                    os.getpid(),
+                    listeners,
+                    self._clock.monotonic(),
+                    link=await self._link_up(),
+                    advertised=self._settings.server.advertised,
+                )
                 loop.add_signal_handler(signal.SIGHUP, self.endpoint.reload_tls)
                 _settle_collector()
                 self._context.ready()
                 async with asyncio.TaskGroup() as tasks:
-                    follower = tasks.create_task(self._follow(event_log, position))
+                    followers = [
+                        tasks.create_task(self._follow(event_log, position)),
+                        tasks.create_task(self._follow_nodes(event_log, position, "pbx.nodes")),
+                    ]
+                    if self._peers is not None:
+                        others = self._follow_nodes(event_log, position, "pbx.bindings")
+                        followers.append(tasks.create_task(others))
                     await stop.wait()
                     await self._stop()
-                    follower.cancel()
+                    for follower in followers:
+                        follower.cancel()
             finally:
+                if self._peers is not None:
+                    await self._peers.aclose()
                 await self.endpoint.aclose()
                 if self._link is not None:
                     self._link.close()
@@ -354,6 +387,32 @@ class _Signal:
                 self.node.apply(record)
                 mark.set(record.position)
                 self._acted()
+
+    async def _follow_nodes(self, event_log: EmbeddedLog, position: int, category: str) -> None:
+        """What other nodes and operators append: bindings, starts and stops, drains."""
+        async for record in follow(event_log, position, category=category):
+            self.node.apply(record)
+            self._acted()
+
+    async def _link_up(self) -> str:
+        """Take connections of other nodes; gives the address they find us at."""
+        cluster = self._settings.cluster
+        if cluster.link == "off":
+            return ""
+        if not cluster.secret:
+            raise Fatal(
+                "cluster.link is set and cluster.secret is not: give all nodes the same secret of "
+                "16 characters or more, for example in RINGLOG_CLUSTER__SECRET"
+            )
+        self._peers = Peers(
+            self._settings.server.node, cluster.secret.encode(), self.node.peers, self.endpoint
+        )
+        try:
+            host, port = await self._peers.listen(*parse_host_port(cluster.link))
+        except OSError as error:
+            raise Fatal(f"cluster.link {cluster.link}: {error.strerror or error}") from error
+        self.endpoint.peers = self._peers
+        return host_port(host, port)
 
     async def _stop(self) -> None:
         """End every call; bounded by the supervisor's patience."""

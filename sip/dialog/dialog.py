@@ -294,7 +294,7 @@ class Dialog:
             self._located = True
         hop = self._hop
         if hop is not None and hop[0] != "udp" and isinstance(hop, Flow):
-            if hop not in self.core.flows:
+            if not self.core.is_up(hop):
                 # The connection is gone; the peer may be reachable where it said (RFC 5626 §4.3
                 # leaves a stream behind NAT lost, and the attempt then fails).
                 self._located = False
@@ -303,7 +303,7 @@ class Dialog:
 
     def _locate(self) -> Flow | Target | None:
         flow = self.flow
-        if flow is not None and flow.transport != "udp" and flow in self.core.flows:
+        if flow is not None and flow.transport != "udp" and self.core.is_up(flow):
             return flow
         if self.pinned is not None:
             return self.pinned

@@ -16,15 +16,15 @@ from collections.abc import Coroutine
 from time import monotonic as system_monotonic
 from typing import Any
 
-from sip.core import CloseFlow, Resolve, Transmit
+from sip.core import CloseFlow, Forward, Resolve, Transmit
 from sip.endpoint.limits import EndpointLimits
 from sip.endpoint.locate import FAILED_S, Reach
-from sip.endpoint.ports import Engine, Monotonic, OnEvents
+from sip.endpoint.ports import Engine, Monotonic, OnEvents, Peers
 from sip.endpoint.resolver import Resolver
 from sip.endpoint.stream import StreamListener, StreamPool
 from sip.endpoint.tls import TlsContexts
 from sip.endpoint.udp import UdpListener
-from sip.flow import Address, Flow, Target
+from sip.flow import Address, Flow, Target, is_elsewhere
 
 log = logging.getLogger("sip.endpoint")
 
@@ -47,6 +47,8 @@ class SipEndpoint:
         tls: TlsContexts | None = None,
         prefer_ipv6: bool = False,
     ) -> None:
+        self.peers: Peers | None = None
+        """The other nodes, in a cluster."""
         self._engine = engine
         self._on_events = on_events
         self._resolver = resolver
@@ -124,6 +126,30 @@ class SipEndpoint:
     def target_failed(self, target: Target, for_s: float = FAILED_S) -> None:
         """`target` timed out or answered 503: try it last for `for_s` (its Retry-After)."""
         self._resolver.target_failed(target, self._monotonic(), for_s)
+
+    # ---- what the other nodes of a cluster use
+
+    def send_for_peer(self, flow: Flow, data: bytes) -> bool:
+        """Send what another node has for a flow that ends here; False if it is gone.
+
+        A stream is found by its remote address: the other node does not know its serial.
+        """
+        if flow.transport == "udp":
+            return self._send_from(flow, data)
+        opened = self._engine.open_stream(flow.transport, flow.remote)
+        return opened is not None and self._streams.write(opened, data)
+
+    def receive_forwarded(self, flow: Flow, data: bytes) -> None:
+        """Take a message that another node got for us over `flow`, whose local address is its."""
+        now = self._monotonic()
+        self._engine.receive_forwarded(data, flow, now)
+        self._pump(now)
+
+    def undelivered(self, flow: Flow, token: object) -> None:
+        """Another node could not send over `flow` what `token` was given for."""
+        now = self._monotonic()
+        self._engine.transport_failed(flow, token, now)
+        self._pump(now)
 
     def reload_tls(self) -> None:
         """Read the certificates again, for new connections. Raises OSError and changes nothing."""
@@ -220,20 +246,32 @@ class SipEndpoint:
             self._pumping = False
             self._arm(engine.next_timer(), now)
 
-    def _carry_out(self, output: Transmit | Resolve, now: float) -> None:
+    def _carry_out(self, output: Transmit | Resolve | Forward, now: float) -> None:
         if isinstance(output, Transmit):
             to = output.to
             if to.transport == "udp":
                 self._send_datagram(to, output.data, output.token, now)
+            elif isinstance(to, Flow) and is_elsewhere(to.local):
+                if not self._send_elsewhere(to, output.data, output.token):
+                    self._engine.transport_failed(to, output.token, now)
             else:
                 self._streams.send(to, output.data, output.token, now)
-        else:
+        elif isinstance(output, Resolve):
             self._resolve(output, now)
+        elif self.peers is not None:
+            self.peers.forward(output.node, output.flow, output.data)
 
     def _send_datagram(self, to: Flow | Target, data: bytes, token: object, now: float) -> None:
         flow = to if isinstance(to, Flow) else to.flow
-        if flow is None or not self._send_from(flow, data):
+        if flow is None or not (
+            self._send_from(flow, data) or self._send_elsewhere(flow, data, token)
+        ):
             self._engine.transport_failed(to, token, now)
+
+    def _send_elsewhere(self, flow: Flow, data: bytes, token: object) -> bool:
+        if self.peers is None or not is_elsewhere(flow.local):
+            return False
+        return self.peers.transmit(flow, data, token)
 
     def _send_from(self, flow: Flow, data: bytes) -> bool:
         listener = self._udp.get(flow.local)

@@ -319,6 +319,11 @@ class StreamPool:
         elif not connection.write(data):
             self.engine.transport_failed(to, token, now)
 
+    def write(self, flow: Flow, data: bytes) -> bool:
+        """Send over an open stream; False if it is gone or takes nothing."""
+        connection = self._by_id.get(flow.id)
+        return connection is not None and connection.flow is not None and connection.write(data)
+
     def _find(self, to: Flow | Target) -> StreamConnection | None:
         flow = to if isinstance(to, Flow) else to.flow
         if flow is not None:

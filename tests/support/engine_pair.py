@@ -120,6 +120,7 @@ class EnginePair:
                     elif isinstance(output, Resolve):
                         side.queries.append(output)
                     else:
+                        assert isinstance(output, CloseFlow)  # no cluster, nothing to forward
                         side.closed.append(output)
                 for event in side.engine.events():
                     again = True

@@ -18,9 +18,9 @@ from pbx.calls.node import SignalNode
 from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
 from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import MemoryLog, Meta, Record
-from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
+from sip.core import CloseFlow, EngineConfig, Forward, Output, Resolve, Transmit
 from sip.engine import SipEngine
-from sip.flow import Address, Flow
+from sip.flow import Address, Flow, elsewhere, node_of
 from tests.support.clock import Scheduler
 from tests.support.fake_phone.wire import Heard, authorization
 from tests.support.sim_log import SimulatedLogWriter
@@ -44,35 +44,54 @@ class LoneNode:
         domain: str = DOMAIN,
         engine: EngineConfig | None = None,
         seed: int = 1,
+        name: str = "lone",
+        local: Address = LOCAL,
+        cluster: Cluster | None = None,
     ) -> None:
-        self.scheduler = Scheduler()
+        self.local = local
+        self.cluster = cluster
+        self.scheduler = cluster.scheduler if cluster is not None else Scheduler()
         self.clock = self.scheduler.clock
-        self.clock.now = 1000.0
+        self.clock.now = max(1000.0, self.clock.now)
         self.domain = domain
         self.sent: dict[Address, list[bytes]] = defaultdict(list)
         self.closed: list[CloseFlow] = []
-        self.events = MemoryLog(node="lone", clock=self.clock)
+        self.events = MemoryLog(node=name, clock=self.clock)
+        if cluster is not None:
+            self.events = cluster.join(self, name, self.events)
         self._serial = 0
         rng = Random(seed)
-        self.engine = SipEngine(replace(engine or EngineConfig(), strict_source=True), rng)
-        self.engine.add_listener("udp", LOCAL)
-        self.engine.add_listener("tcp", LOCAL)
-        self.writer = SimulatedLogWriter(self.events, self.clock, self.scheduler.at)
+        node_name = name if cluster is not None else ""
+        engine = replace(engine or EngineConfig(), strict_source=True, node=node_name)
+        self.engine = SipEngine(engine, rng)
+        self.engine.add_listener("udp", local)
+        self.engine.add_listener("tcp", local)
+        self.writer = SimulatedLogWriter(self.events, self.clock, self.scheduler.at, node=name)
         self.node = SignalNode(
             self.engine,
             NoMedia(),
             self.writer,
             self.clock,
             rng,
-            replace(config, node="lone"),
+            replace(config, node=name),
             nonce_secret=b"\x07" * 32,
         )
-        self.events.append(f"domain/{domain}", 0, [DomainCreated(name=domain)], Meta(actor="test"))
-        for name in names:
-            self._create(name)
-        for record in self.events.read():
+        self.node.read_stream = self.events.read_stream
+        if not self.events.head():
+            created = [DomainCreated(name=domain)]
+            self.events.append(f"domain/{domain}", 0, created, Meta(actor="test"))
+            for account in names:
+                self._create(account)
+        self.followed = 0
+        self.follow()
+        link = f"{local[0]}:7000" if cluster is not None else ""
+        self.node.start("test", 1, ("udp:test",), self.clock.now, link=link)
+
+    def follow(self) -> None:
+        """Take in what others appended to the log."""
+        for record in self.events.read(self.followed):
+            self.followed = record.position
             self.node.apply(record)
-        self.node.start("test", 1, ("udp:test",), self.clock.now)
 
     def _create(self, name: str) -> None:
         secret = f"{name}:{self.domain}:secret-{name}".encode()
@@ -90,14 +109,14 @@ class LoneNode:
     def datagram(self, data: bytes, source: Address = ("203.0.113.9", 5060)) -> list[bytes]:
         """Feed one datagram; gives what goes back to its source at once."""
         before = len(self.sent[source])
-        self.engine.receive_datagram(data, Flow("udp", LOCAL, source), self.clock.now)
+        self.engine.receive_datagram(data, Flow("udp", self.local, source), self.clock.now)
         self.pump()
         return self.sent[source][before:]
 
     def connect(self, source: Address = ("203.0.113.9", 40_000)) -> Flow:
         """A TCP connection from `source`."""
         self._serial += 1
-        flow = Flow("tcp", LOCAL, source, self._serial)
+        flow = Flow("tcp", self.local, source, self._serial)
         self.engine.flow_opened(flow, self.clock.now)
         self.pump()
         return flow
@@ -140,14 +159,21 @@ class LoneNode:
             if not events and not outputs:
                 break
 
-    def _carry_out(self, output: Transmit | Resolve | CloseFlow) -> None:
-        if isinstance(output, Transmit):
+    def _carry_out(self, output: Output) -> None:
+        if isinstance(output, Forward):
+            if self.cluster is not None:
+                self.cluster.forward(self, output)
+        elif isinstance(output, Transmit):
             to = output.to
+            if isinstance(to, Flow) and node_of(to.local)[0]:
+                if self.cluster is None or not self.cluster.send(to, output.data):
+                    self.engine.transport_failed(to, output.token, self.clock.now)
+                return
             remote = to.remote if isinstance(to, Flow) else (to.host, to.port)
             self.sent[remote].append(output.data)
         elif isinstance(output, Resolve):
             self.engine.resolved(output.query, [], self.clock.now)
-        else:
+        elif isinstance(output, CloseFlow):
             self.closed.append(output)
 
     # -- what was told
@@ -176,6 +202,54 @@ class LoneNode:
             "calls": node["calls"],
             "bridges": node["bridges"],
         }
+
+
+class Cluster:
+    """Nodes that share a log, and the links between them, of which any may be down."""
+
+    def __init__(self) -> None:
+        self.scheduler = Scheduler()
+        self.nodes: dict[str, LoneNode] = {}
+        self.down: set[str] = set()
+        self._log: MemoryLog | None = None
+
+    def join(self, node: LoneNode, name: str, log: MemoryLog) -> MemoryLog:
+        """A node of the cluster; gives the log, which the first one made."""
+        self.nodes[name] = node
+        self._log = self._log or log
+        return self._log
+
+    def settle(self) -> None:
+        """Everything that was appended is written and known to all."""
+        for node in self.nodes.values():
+            node.writer.flush()
+        for name, node in self.nodes.items():
+            if name not in self.down:
+                node.follow()
+                node.pump()
+
+    def send(self, flow: Flow, data: bytes) -> bool:
+        """Have the node that `flow` ends at send over it."""
+        name, local = node_of(flow.local)
+        node = self.nodes.get(name)
+        if node is None or name in self.down:
+            return False
+        if flow.transport != "udp":
+            opened = node.engine.open_stream(flow.transport, flow.remote)
+            if opened is None:
+                return False
+        assert local == node.local
+        node.sent[flow.remote].append(data)
+        return True
+
+    def forward(self, source: LoneNode, output: Forward) -> None:
+        """Hand a message to the node that it belongs to."""
+        node = self.nodes.get(output.node)
+        if node is not None and output.node not in self.down:
+            name = source.node.config.node
+            flow = output.flow._replace(local=elsewhere(name, output.flow.local), id=0)
+            node.engine.receive_forwarded(output.data, flow, node.clock.now)
+            node.pump()
 
 
 def request(

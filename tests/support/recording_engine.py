@@ -53,6 +53,7 @@ class RecordingEngine:
     def __init__(self) -> None:
         self.listeners: list[tuple[str, Address]] = []
         self.datagrams: list[tuple[bytes, Flow]] = []
+        self.forwarded: list[tuple[bytes, Flow]] = []
         self.opened: list[Flow] = []
         self.closed: list[Flow] = []
         self.stream: dict[Flow, bytes] = {}
@@ -106,6 +107,15 @@ class RecordingEngine:
     def resolved(self, query: int, targets: list[Target], now: float) -> None:
         self.resolutions.append((query, targets))
         self._note(now)
+
+    def receive_forwarded(self, data: bytes, flow: Flow, now: float) -> None:
+        self.forwarded.append((data, flow))
+        self._note(now)
+
+    def open_stream(self, transport: str, remote: Address) -> Flow | None:
+        return next(
+            (f for f in self.stream if (f.transport, f.remote) == (transport, remote)), None
+        )
 
     def handle_timers(self, now: float) -> None:
         self.timers_fired.append(now)

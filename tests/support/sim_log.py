@@ -35,8 +35,11 @@ class SimulatedLogWriter:
         *,
         decide_s: float = 0.0,
         group_s: float = 0.01,
+        node: str = "",
     ) -> None:
+        """`node`: who writes, if it is not the one that `log` is named for."""
         self._log = log
+        self._node = node or log.node
         self._clock = clock
         self._schedule = schedule
         self._decide_s = decide_s
@@ -105,7 +108,7 @@ class SimulatedLogWriter:
             events,
             meta,
             time_ns=self._clock.wall_ns(),
-            node=self._log.node,
+            node=self._node,
         )
 
     def _flush_at(self, when: float) -> None:

@@ -49,7 +49,7 @@ from pbx.domain.accounts import (
 from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import Meta
 from pbx.kernel.events import Event
-from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
+from sip.core import EngineConfig, Output, Resolve, Transmit
 from sip.digest import ha1
 from sip.engine import SipEngine
 from sip.flow import Flow, Target
@@ -326,7 +326,7 @@ class Lab:
             for output in outputs:
                 self._carry_out(output)
 
-    def _carry_out(self, output: Transmit | Resolve | CloseFlow) -> None:
+    def _carry_out(self, output: Output) -> None:
         if isinstance(output, Transmit):
             to = output.to
             host = to.remote[0] if isinstance(to, Flow) else to.host
