@@ -225,9 +225,25 @@ class SipSettings:
         form=LISTENER,
     )
     tls_certificate: str = key(
-        "", "PEM file with the certificate chain of the TLS listeners. Empty: DATA/tls/sip.crt."
+        "",
+        "PEM file with the certificate chain of the TLS listeners, shown to servers that we call, "
+        "too. Empty: DATA/tls/self-signed.crt, made at the first start.",
     )
-    tls_key: str = key("", "PEM file with its private key. Empty: DATA/tls/sip.key.")
+    tls_key: str = key(
+        "",
+        "PEM file with its private key. Empty: in the file of the certificate, or "
+        "DATA/tls/self-signed.key.",
+    )
+    tls_ca_file: str = key(
+        "",
+        "PEM file with the authorities that servers we call over TLS are verified against, instead "
+        "of those of the system.",
+    )
+    tls_verify: bool = key(
+        True,
+        "Verify the certificates of servers that we call over TLS: chain, and name (RFC 5922). "
+        "Off: a connection is encrypted, but nobody knows to whom.",
+    )
     user_agent: str = key("Ringlog", "What we call ourselves in User-Agent and Server.", form=LINE)
     client_ips: tuple[Network, ...] = key(
         (), "Trusted sources: they call without credentials. Empty: nobody does.", form=NETWORK

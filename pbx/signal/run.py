@@ -39,6 +39,7 @@ from sip.endpoint import (
     Resolver,
     SipEndpoint,
     TlsContexts,
+    TlsFileError,
     TlsSettings,
     ensure_self_signed,
 )
@@ -126,6 +127,30 @@ def endpoint_limits(settings: Settings) -> EndpointLimits:
         idle_s=limits.idle_s,
         tls_handshake_s=limits.tls_handshake_s,
     )
+
+
+def tls_contexts(settings: Settings, data: Path) -> TlsContexts:
+    """Certificates of the TLS listeners and whom we trust. Raises Fatal, with what to do."""
+    sip = settings.sip
+    if sip.tls_certificate:
+        certificate, key = Path(sip.tls_certificate), Path(sip.tls_key or sip.tls_certificate)
+    else:
+        names = [settings.server.advertised or socket.gethostname()]
+        certificate, key = ensure_self_signed(data / "tls", names)
+    authorities = Path(sip.tls_ca_file) if sip.tls_ca_file else None
+    try:
+        return TlsContexts(
+            TlsSettings(certificate, key, ca_file=authorities, verify=sip.tls_verify)
+        )
+    except TlsFileError as error:
+        if error.path == authorities:
+            advice = (
+                "name a PEM file with certificates of authorities in sip.tls_ca_file, or leave it "
+                "empty to trust those of the system"
+            )
+        else:
+            advice = "name PEM files that belong together in sip.tls_certificate and sip.tls_key"
+        raise Fatal(f"TLS cannot use {error}; {advice}") from error
 
 
 def deliver(node: SignalNode, events: Iterable[Event], now: float) -> None:
@@ -284,7 +309,7 @@ class _Signal:
         settings = self._settings
         tls = None
         if any(listener.transport == "tls" for listener in settings.sip.listen):
-            tls = self._tls()
+            tls = tls_contexts(settings, self._context.data.path)
         return SipEndpoint(
             self.engine,
             self._on_events,
@@ -293,18 +318,6 @@ class _Signal:
             limits=endpoint_limits(settings),
             tls=tls,
         )
-
-    def _tls(self) -> TlsContexts:
-        sip = self._settings.sip
-        if sip.tls_certificate:
-            certificate, key = Path(sip.tls_certificate), Path(sip.tls_key or sip.tls_certificate)
-        else:
-            names = [self._settings.server.advertised or socket.gethostname()]
-            certificate, key = ensure_self_signed(self._context.data.path / "tls", names)
-        try:
-            return TlsContexts(TlsSettings(certificate, key))
-        except OSError as error:
-            raise Fatal(f"cannot use the TLS certificate {certificate}: {error}") from error
 
     def _listen(self) -> tuple[str, ...]:
         opened = []

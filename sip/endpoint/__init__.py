@@ -7,13 +7,14 @@
 from sip.endpoint.endpoint import SipEndpoint
 from sip.endpoint.limits import EndpointLimits
 from sip.endpoint.resolver import Resolver
-from sip.endpoint.tls import TlsContexts, TlsSettings, ensure_self_signed
+from sip.endpoint.tls import TlsContexts, TlsFileError, TlsSettings, ensure_self_signed
 
 __all__ = [
     "EndpointLimits",
     "Resolver",
     "SipEndpoint",
     "TlsContexts",
+    "TlsFileError",
     "TlsSettings",
     "ensure_self_signed",
 ]

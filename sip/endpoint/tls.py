@@ -25,6 +25,14 @@ SELF_SIGNED_DAYS = 3650
 """Ten years: phones pin it by hand, so renewing it would break them for no gain."""
 
 
+class TlsFileError(OSError):
+    """A certificate, key or authority file that will not do; `path` says which."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{path}: {error.strerror or error}")
+        self.path = path
+
+
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
     """Where certificates come from and whom we trust. Files are PEM."""
@@ -48,7 +56,7 @@ class TlsContexts:
     __slots__ = ("_settings", "client_unverified", "client_verified", "server")
 
     def __init__(self, settings: TlsSettings) -> None:
-        """Raises ``OSError`` (of which ``ssl.SSLError`` is one) for a file that will not do."""
+        """Raises :class:`TlsFileError` for a file that will not do."""
         self._settings = settings
         self.server: ssl.SSLContext
         self.client_verified: ssl.SSLContext
@@ -89,8 +97,16 @@ class TlsContexts:
 def _server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
+    _load_chain(context, certificate, key)
     return context
+
+
+def _load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:
+        # OpenSSL does not say which of the two it is; what is missing we can tell.
+        raise TlsFileError(certificate if key.exists() else key, error) from error
 
 
 def _client_context(settings: TlsSettings, *, verify: bool) -> ssl.SSLContext:
@@ -101,11 +117,14 @@ def _client_context(settings: TlsSettings, *, verify: bool) -> ssl.SSLContext:
     if not verify:
         context.verify_mode = ssl.CERT_NONE
     elif settings.ca_file is not None:
-        context.load_verify_locations(settings.ca_file)
+        try:
+            context.load_verify_locations(settings.ca_file)
+        except OSError as error:
+            raise TlsFileError(settings.ca_file, error) from error
     else:
         context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     # Shown when the server asks for it (mutual TLS between servers, RFC 5922 §7.4).
-    context.load_cert_chain(settings.certificate, settings.key)
+    _load_chain(context, settings.certificate, settings.key)
     return context
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from tests.interop.conftest import PhoneOf
+from tests.interop.conftest import SETTINGS, PhoneOf, with_accounts
 from tests.support.phones import PhoneError, PjsuaPhone, assert_talking, listen
 from tests.support.server_process import DOMAIN, ServerProcess
 
@@ -42,6 +44,35 @@ def test_two_phones_register_and_talk(
     alice.hangup(call)
     assert bob.ended(incoming)["status"] == 200
     server.await_no_calls()
+
+
+@pytest.fixture(scope="module")
+def tls_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    listeners = ("127.0.0.1:0/udp", "127.0.0.1:0/tls")
+    directory = tmp_path_factory.mktemp("tls-server")
+    with ServerProcess(directory, listeners=listeners, settings=SETTINGS) as made:
+        yield with_accounts(made)
+
+
+@pytest.mark.parametrize("callee_transport", ["tls", "udp"])
+def test_phones_talk_when_they_signal_over_tls(
+    tls_server: ServerProcess, phone_of: PhoneOf, callee_transport: str
+) -> None:
+    """Calls come in over the connection that the phone opened; either side may hang up."""
+    alice = phone_of(tls_server, "alice", ALICE_HZ, transport="tls")
+    bob = phone_of(tls_server, "bob", BOB_HZ, transport=callee_transport)
+    registered = {row["account"]: row["transport"] for row in tls_server.registrations()}
+    assert registered[f"alice@{DOMAIN}"] == "tls"
+    assert registered[f"bob@{DOMAIN}"] == callee_transport
+    for caller, caller_hz, callee, callee_hz, name in (
+        (alice, ALICE_HZ, bob, BOB_HZ, "bob"),
+        (bob, BOB_HZ, alice, ALICE_HZ, "alice"),
+    ):
+        call, incoming = connect(caller, callee, name)
+        assert_talking(caller, caller_hz, callee, callee_hz)
+        callee.hangup(incoming)
+        assert caller.ended(call)["status"] == 200
+        tls_server.await_no_calls()
 
 
 def test_hold_is_silent_and_resume_brings_both_voices_back(

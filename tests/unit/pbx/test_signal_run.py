@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import cast
 
 import pytest
 
 from pbx.calls.node import SignalNode
-from pbx.settings import LimitSettings, Settings
-from pbx.signal.run import deliver, endpoint_limits
+from pbx.roles import Fatal
+from pbx.settings import LimitSettings, Settings, SipSettings
+from pbx.signal.run import deliver, endpoint_limits, tls_contexts
+from sip.endpoint import ensure_self_signed
 from sip.events import Event
 
 
@@ -55,3 +58,40 @@ def test_connection_limits_come_from_the_settings() -> None:
     assert (limits.connections, limits.connections_per_address) == (1, 2)
     assert (limits.first_message_s, limits.message_s, limits.idle_s) == (3, 4, 5)
     assert limits.tls_handshake_s == 6
+
+
+def test_servers_that_we_call_are_verified_unless_told_otherwise(tmp_path: Path) -> None:
+    made = tls_contexts(Settings(), tmp_path)
+    assert made.must_verify("carrier.example")
+    assert (tmp_path / "tls" / "self-signed.crt").exists()
+    trusting = Settings(sip=SipSettings(tls_verify=False))
+    assert not tls_contexts(trusting, tmp_path).must_verify("carrier.example")
+
+
+def test_the_authorities_of_outgoing_tls_come_from_the_settings(tmp_path: Path) -> None:
+    """Those named are trusted and no others."""
+    authority, _ = ensure_self_signed(tmp_path / "carrier", ["carrier.example"])
+    settings = Settings(sip=SipSettings(tls_ca_file=str(authority)))
+    [trusted] = tls_contexts(settings, tmp_path).client_verified.get_ca_certs()
+    assert ("commonName", "carrier.example") in [part[0] for part in trusted["subject"]]
+
+
+@pytest.mark.parametrize(
+    ("sip", "advice"),
+    [
+        (SipSettings(tls_ca_file="none.pem"), "none.pem.*sip.tls_ca_file, or leave it empty"),
+        (SipSettings(tls_certificate="none.crt"), "none.crt.*sip.tls_certificate and sip.tls_key"),
+    ],
+)
+def test_a_tls_file_that_will_not_do_is_named_with_what_to_do(
+    tmp_path: Path, sip: SipSettings, advice: str
+) -> None:
+    with pytest.raises(Fatal, match=advice):
+        tls_contexts(Settings(sip=sip), tmp_path)
+
+
+def test_a_file_without_certificates_is_no_authority(tmp_path: Path) -> None:
+    empty = tmp_path / "ca.pem"
+    empty.write_text("nothing\n")
+    with pytest.raises(Fatal, match=r"ca\.pem.*sip\.tls_ca_file"):
+        tls_contexts(Settings(sip=SipSettings(tls_ca_file=str(empty))), tmp_path)

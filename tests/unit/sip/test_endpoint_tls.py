@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import stat
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from cryptography import x509
 
 from sip.endpoint.tls import (
     TlsContexts,
+    TlsFileError,
     TlsSettings,
     ensure_self_signed,
     sip_identities,
@@ -111,7 +111,7 @@ def test_a_failed_reload_leaves_everything_in_force(tmp_path: Path) -> None:
     before = (contexts.server, contexts.client_verified, contexts.client_unverified)
     good = certificate_path.read_bytes()
     certificate_path.write_bytes(b"not a certificate")
-    with pytest.raises(ssl.SSLError):
+    with pytest.raises(TlsFileError, match=r"self-signed\.crt"):
         contexts.reload()
     assert (contexts.server, contexts.client_verified, contexts.client_unverified) == before
     certificate_path.write_bytes(good)
