@@ -84,7 +84,18 @@ class Forward(NamedTuple):
     data: bytes
 
 
-Output: TypeAlias = Transmit | Resolve | CloseFlow | Forward
+class TargetFailed(NamedTuple):
+    """A target that the shell had located did not answer, or answered 503 (RFC 3263 §4.3).
+
+    It should be tried last for a while: `for_s` seconds if it said how long (Retry-After), else as
+    long as the shell likes.
+    """
+
+    target: Target
+    for_s: float | None
+
+
+Output: TypeAlias = Transmit | Resolve | CloseFlow | Forward | TargetFailed
 
 NODE_PARAMETER: Final = "rlnode"
 """In Via and Contact of what leaves by another node: who is to get the answers."""

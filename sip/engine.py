@@ -30,6 +30,7 @@ from sip.core import (
     Output,
     Resolve,
     Rng,
+    TargetFailed,
     Transmit,
     lines_of,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "Resolve",
     "Rng",
     "SipEngine",
+    "TargetFailed",
     "Transmit",
 ]
 

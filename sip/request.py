@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Protocol
 
-from sip.core import Core, Resolve
+from sip.core import Core, Resolve, TargetFailed
 from sip.errors import MalformedHeader, RemoteProtocolError
 from sip.flow import Flow, Target
+from sip.headers import parse_retry_after
 from sip.message import Response
 from sip.transaction.client import ClientTransaction
 from sip.uri import SipUri, parse_uri
@@ -81,8 +82,10 @@ class ClientRequest:
         "_cancelled",
         "_deadline",
         "_hops",
+        "_located",
         "_may_switch",
         "_query",
+        "_was_resolved",
         "ack",
         "binding",
         "body",
@@ -162,6 +165,9 @@ class ClientRequest:
         self.binding: Flow | Target | None = None
         """The destination that was given, as opposed to found by the URI."""
         self._hops: list[Flow | Target] = []
+        self._located: Target | None = None
+        """The running attempt's destination, if the resolver found it."""
+        self._was_resolved = False
         self._may_switch = False
         self._query = 0
         self._deadline: Timer | None = None
@@ -222,6 +228,7 @@ class ClientRequest:
             return
         self._may_switch = False  # the resolver knew the size
         self._hops = list(targets)
+        self._was_resolved = True
         if self._hops:
             self._attempt(now)
         else:
@@ -244,6 +251,7 @@ class ClientRequest:
         """Send to the next destination under a new branch."""
         core = self.core
         hop = self._hops.pop(0)
+        self._located = hop if self._was_resolved and isinstance(hop, Target) else None
         to, side = core.leaving(hop)
         branch = core.new_branch()
         via = side.via + branch
@@ -320,6 +328,8 @@ class ClientRequest:
                 self._send_cancel(now)
             return
         if status >= 300 and not self.done:
+            if status == 503 and self._located is not None:
+                self._located_failed(response)
             # RFC 3263 §4.3: 503 means the next server, not the end.
             if status == 503 and self._hops and not self._cancelled:
                 self._attempt(now)
@@ -335,10 +345,24 @@ class ClientRequest:
         """Called by the transaction."""
         if transaction is not self.transaction or self.done:
             return
+        if self._located is not None and not self._cancelled and not self.proceeding:
+            self._located_failed(None)
         if self._hops and not self._cancelled:
             self._attempt(now)
             return
         self._fail(cause, now)
+
+    def _located_failed(self, response: Response | None) -> None:
+        """Other requests shall try this server last for a while (RFC 3263 §4.3)."""
+        located, self._located = self._located, None
+        assert located is not None
+        for_s = None
+        if response is not None and (text := response.first("Retry-After")) is not None:
+            try:
+                for_s = float(parse_retry_after(text).delay_s)
+            except MalformedHeader:
+                pass
+        self.core.outputs.append(TargetFailed(located, for_s))
 
     def _fail(self, cause: FailureCause, now: float) -> None:
         if self.done:

@@ -46,7 +46,7 @@ class End(NamedTuple):
 
 Q850_OF_STATUS: Final[dict[int, int]] = {
     400: 41, 401: 21, 402: 21, 403: 21, 404: 1, 405: 63, 406: 79, 407: 21, 408: 102, 410: 22,
-    413: 127, 414: 127, 415: 79, 416: 127, 420: 127, 421: 127, 423: 127, 480: 18, 481: 41,
+    413: 127, 414: 127, 415: 79, 416: 127, 420: 127, 421: 127, 423: 127, 430: 18, 480: 18, 481: 41,
     482: 25, 483: 25, 484: 28, 485: 1, 486: 17, 487: 16, 488: 65, 500: 41, 501: 79, 502: 38,
     503: 41, 504: 102, 505: 127, 513: 127, 600: 17, 603: 21, 604: 1, 606: 65,
 }  # fmt: skip
@@ -56,8 +56,11 @@ Q850_NO_ANSWER: Final = 19
 Q850_TEMPORARY_FAILURE: Final = 41
 Q850_TIMER_EXPIRY: Final = 102
 
+#: A device whose connection is gone, as if it were not registered (RFC 5626 §5.3, §11.5).
+FLOW_FAILED: Final = 430
+
 _BUSY: Final = frozenset({486, 600})
-_NO_ANSWER: Final = frozenset({408, 480, 487})
+_NO_ANSWER: Final = frozenset({408, FLOW_FAILED, 480, 487})
 # Within the 4xx class these let the caller act on them (RFC 3261 §16.7 step 6).
 _PREFERRED: Final = frozenset({401, 407, 415, 420, 484})
 # What a callee may say that would mean something else coming from us (see passed_status).
@@ -96,14 +99,15 @@ def best_status(statuses: Iterable[int]) -> int:
     """The one final status for the caller out of all branches (RFC 3261 §16.7 step 6).
 
     6xx wins; else the lowest class, inside 4xx those that the caller can act on; a 408 made up
-    by us for a silent branch loses to any real answer. No branch at all is 480.
+    by us for a silent branch, and the 430 of a lost connection (RFC 5626 §5.3), lose to any real
+    answer. No branch at all is 480.
     """
     best = 0
     best_rank = (9, 9, 0)
     for order, status in enumerate(statuses):
         if status >= 600:
             rank = (0, 0, order)
-        elif status == 408:
+        elif status in (408, FLOW_FAILED):
             rank = (7, 0, order)
         else:
             rank = (status // 100, 0 if status in _PREFERRED else 1, order)
@@ -117,11 +121,12 @@ def passed_status(status: int) -> int:
 
     A challenge of the callee is not for the caller's credentials (a digest leak), and 503 would
     make the caller's proxy avoid this whole server (RFC 3261 §16.7): both become 500. A redirect
-    that was not followed is no answer for a caller of a B2BUA: 480.
+    that was not followed is no answer for a caller of a B2BUA: 480; and so is 430, which is for
+    proxies (RFC 5626 §11.5).
     """
     if status in _CHALLENGES or status == 503:
         return 500
-    if 300 <= status < 400:
+    if 300 <= status < 400 or status == FLOW_FAILED:
         return 480
     return status
 

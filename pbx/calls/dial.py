@@ -211,6 +211,9 @@ class Dial:
         if 300 <= status < 400 and event.response is not None:
             self._redirected(leg, event.response, now)
         else:
+            if event.cause == "transport" and leg.account:
+                # RFC 5626 §5.3: its flow is gone, as if it were not registered there.
+                status = cause.FLOW_FAILED
             self._best.append((status, event.response))
         if status >= 600:
             # RFC 3261 §16.7 step 5: nobody else of this callee shall ring any more.

@@ -110,7 +110,10 @@ class Requests:
         pending = event.client.user
         if not isinstance(pending, PendingMessage):
             return
-        status = event.response.status if event.response is not None else 408
+        if event.response is not None:
+            status = event.response.status
+        else:
+            status = cause.FLOW_FAILED if event.cause == "transport" else 408
         if status < 200:
             return
         pending.open -= 1

@@ -16,9 +16,9 @@ from collections.abc import Coroutine
 from time import monotonic as system_monotonic
 from typing import Any
 
-from sip.core import CloseFlow, Forward, Resolve, Transmit
+from sip.core import CloseFlow, Forward, Resolve, TargetFailed, Transmit
 from sip.endpoint.limits import EndpointLimits
-from sip.endpoint.locate import FAILED_S, Reach
+from sip.endpoint.locate import FAILED_MAX_S, FAILED_S, Reach
 from sip.endpoint.ports import Engine, Monotonic, OnEvents, Peers
 from sip.endpoint.resolver import Resolver
 from sip.endpoint.stream import StreamListener, StreamPool
@@ -122,10 +122,6 @@ class SipEndpoint:
     def flush_now(self) -> None:
         """As :meth:`flush`, for whoever is called by the loop itself: saves a turn of it."""
         self._pump(self._monotonic())
-
-    def target_failed(self, target: Target, for_s: float = FAILED_S) -> None:
-        """`target` timed out or answered 503: try it last for `for_s` (its Retry-After)."""
-        self._resolver.target_failed(target, self._monotonic(), for_s)
 
     # ---- what the other nodes of a cluster use
 
@@ -246,7 +242,7 @@ class SipEndpoint:
             self._pumping = False
             self._arm(engine.next_timer(), now)
 
-    def _carry_out(self, output: Transmit | Resolve | Forward, now: float) -> None:
+    def _carry_out(self, output: Transmit | Resolve | Forward | TargetFailed, now: float) -> None:
         if isinstance(output, Transmit):
             to = output.to
             if to.transport == "udp":
@@ -258,6 +254,9 @@ class SipEndpoint:
                 self._streams.send(to, output.data, output.token, now)
         elif isinstance(output, Resolve):
             self._resolve(output, now)
+        elif isinstance(output, TargetFailed):
+            for_s = FAILED_S if output.for_s is None else min(output.for_s, FAILED_MAX_S)
+            self._resolver.target_failed(output.target, now, for_s)
         elif self.peers is not None:
             self.peers.forward(output.node, output.flow, output.data)
 

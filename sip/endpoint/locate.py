@@ -34,6 +34,8 @@ MAX_RECORDS: Final = 32
 """Looked at in one answer; a longer one is somebody's joke."""
 FAILED_S: Final = 30.0
 """How long a target that did not answer is tried last (unless it sent Retry-After)."""
+FAILED_MAX_S: Final = 3600.0
+"""Upper bound for the Retry-After of a server: it may not talk itself out of use for ever."""
 MIN_TTL_S: Final = 1.0
 MAX_TTL_S: Final = 3600.0
 """An answer is asked for again after an hour even if its TTL would allow more."""

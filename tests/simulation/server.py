@@ -176,8 +176,7 @@ class ServerProcess:
                     self._transmit(output)
                 elif type(output) is Resolve:
                     self._resolve(output)
-                else:
-                    assert type(output) is CloseFlow
+                elif type(output) is CloseFlow:
                     stream = self._flows.pop(output.flow, None)
                     if stream is not None:
                         stream.close()

@@ -119,8 +119,7 @@ class EnginePair:
                         self._transmitted(side, output)
                     elif isinstance(output, Resolve):
                         side.queries.append(output)
-                    else:
-                        assert isinstance(output, CloseFlow)  # no cluster, nothing to forward
+                    elif isinstance(output, CloseFlow):
                         side.closed.append(output)
                 for event in side.engine.events():
                     again = True

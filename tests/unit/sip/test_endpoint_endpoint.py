@@ -7,11 +7,12 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, cast
 
 import pytest
 
-from sip.core import Resolve, Transmit
+from sip.core import Resolve, TargetFailed, Transmit
 from sip.endpoint import EndpointLimits, Resolver, SipEndpoint
 from sip.endpoint.locate import Answer, Question
 from sip.endpoint.udp import bound_socket
@@ -234,8 +235,27 @@ async def test_a_name_is_resolved_without_holding_up_others() -> None:
         assert b.endpoint.statistics()["resolving"] == 1
         await b.engine.wait(lambda: b.engine.resolutions)
         assert b.engine.resolutions == [(8, [Target("udp", "127.0.0.1", 5070)])]
-        b.endpoint.target_failed(Target("udp", "127.0.0.1", 5070))
-        assert len(b.endpoint._resolver._failed) == 1
+
+
+@in_loop
+async def test_what_failed_is_tried_last_as_long_as_it_said() -> None:
+    """RFC 3263 §4.3, RFC 3261 §21.5.4; within reason."""
+    first, second, third = (Target("udp", f"127.0.0.{n}", 5070) for n in (1, 2, 3))
+
+    async def three(question: Question) -> Answer:
+        return Answer(tuple(target.host for target in (first, second, third)), 60.0)
+
+    async with bench(Resolver(random.Random(1), three)) as b:
+        b.endpoint.add_udp("127.0.0.1", 0)
+        b.engine.pending += [TargetFailed(first, None), TargetFailed(second, 1e9)]
+        b.endpoint._flush()
+        now = asyncio.get_running_loop().time()
+        look_up = partial(
+            b.endpoint._resolver.locate, "sip:example.com:5070", "", b.endpoint._reach
+        )
+        assert await look_up(lambda: now) == [third, first, second]
+        assert await look_up(lambda: now + 31.0) == [first, third, second]
+        assert await look_up(lambda: now + 3601.0) == [first, second, third]
 
 
 @in_loop

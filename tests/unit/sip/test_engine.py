@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
+from sip.core import CloseFlow, EngineConfig, Resolve, TargetFailed, Transmit
 from sip.engine import SipEngine
 from sip.errors import LocalProtocolError
 from sip.events import (
@@ -362,13 +362,16 @@ def test_named_uri_is_resolved_and_failure_tries_the_next() -> None:
     (first,) = made.outputs()
     assert isinstance(first, Transmit)
     made.transport_failed(first.to, first.token, 2.0)
-    (second,) = made.outputs()
+    failed, second = made.outputs()
+    assert failed == TargetFailed(targets[0], None)
     assert isinstance(second, Transmit)
     now = 2.0
     while made.statistics()["client_transactions"] and now < 34.5:
         now += 0.5
         made.handle_timers(now)
-    third = made.outputs()[-1]
+    outputs = made.outputs()
+    assert TargetFailed(targets[1], None) in outputs
+    third = outputs[-1]
     assert isinstance(third, Transmit)
     branches = {o.data.split(b"branch=")[1].split(b";")[0] for o in (first, second, third)}
     assert len(branches) == 3
@@ -379,10 +382,14 @@ def test_named_uri_is_resolved_and_failure_tries_the_next() -> None:
     }
     unavailable = third.data.replace(b"OPTIONS sip:x@example.com SIP/2.0", b"SIP/2.0 503 Busy")
     made.receive_datagram(unavailable, FLOW, now)
-    (fourth,) = made.outputs()
+    failed, fourth = made.outputs()
+    assert failed == TargetFailed(targets[2], None)
     assert isinstance(fourth, Transmit)
-    last = fourth.data.replace(b"OPTIONS sip:x@example.com SIP/2.0", b"SIP/2.0 503 Busy")
+    last = fourth.data.replace(
+        b"OPTIONS sip:x@example.com SIP/2.0", b"SIP/2.0 503 Busy\r\nRetry-After: 90 (disk full)"
+    )
     made.receive_datagram(last, FLOW, now)
+    assert made.outputs() == [TargetFailed(targets[3], 90.0)]
     (event,) = made.events()
     assert isinstance(event, ResponseReceived)
     assert event.response is not None

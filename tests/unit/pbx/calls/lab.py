@@ -49,7 +49,7 @@ from pbx.domain.accounts import (
 from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import Meta
 from pbx.kernel.events import Event
-from sip.core import EngineConfig, Output, Resolve, Transmit
+from sip.core import EngineConfig, Output, Resolve, TargetFailed, Transmit
 from sip.digest import ha1
 from sip.engine import SipEngine
 from sip.flow import Flow, Target
@@ -251,6 +251,8 @@ class Lab:
         self.sent_uri: dict[str, str] = {}
         self.outside: dict[str, str] = {}
         """Which phone serves an outside host name (DNS)."""
+        self.cut_off: set[str] = set()
+        """Hosts that nothing can be sent to: their connections are gone."""
         self.lost: list[bytes] = []
         for name in phones.split():
             self.add(name, name)
@@ -331,7 +333,9 @@ class Lab:
             to = output.to
             host = to.remote[0] if isinstance(to, Flow) else to.host
             phone = next((p for p in self.phones.values() if p.host == host), None)
-            if phone is None:
+            if host in self.cut_off:
+                self.engine.transport_failed(to, output.token, self.clock.now)
+            elif phone is None:
                 self.lost.append(output.data)
             else:
                 phone.receive(output.data)
@@ -341,7 +345,8 @@ class Lab:
             targets = [Target("udp", self.phones[name].host, 5060)] if name else []
             self.engine.resolved(output.query, targets, self.clock.now)
         else:
-            raise AssertionError(output)
+            # Which server is tried last is the business of the shell's resolver.
+            assert isinstance(output, TargetFailed), output
 
     def advance(self, seconds: float) -> None:
         """Let time pass, timer by timer."""

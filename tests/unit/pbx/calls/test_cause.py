@@ -18,6 +18,9 @@ from pbx.calls.cause import End, EndCause, EndedBy
         ([302, 486], 302),
         ([503, 408], 503),
         ([404, 486], 404),
+        ([430, 486], 486),
+        ([430, 500], 500),
+        ([430], 430),
     ],
 )
 def test_best_status_follows_the_classes(statuses: list[int], best: int) -> None:
@@ -26,7 +29,8 @@ def test_best_status_follows_the_classes(statuses: list[int], best: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("status", "passed"), [(401, 500), (407, 500), (503, 500), (302, 480), (486, 486), (603, 603)]
+    ("status", "passed"),
+    [(401, 500), (407, 500), (503, 500), (302, 480), (430, 480), (486, 486), (603, 603)],
 )
 def test_what_is_not_for_the_caller_is_not_passed(status: int, passed: int) -> None:
     """No foreign challenges, no 503 of somebody else, no redirect to follow."""

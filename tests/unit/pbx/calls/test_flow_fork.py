@@ -312,3 +312,39 @@ def test_nobody_can_be_reached() -> None:
     """)
     lab.end()
     assert lab.story()[-1] == "closed 500 error/41 by server"
+
+
+def test_a_device_whose_connection_is_gone_is_as_good_as_not_registered() -> None:
+    """RFC 5626 §5.3: 480 for the caller; the log says what happened."""
+    lab = Lab("alice bob")
+    lab.cut_off.add(lab.phones["bob"].host)
+    lab.play("""
+        alice > INVITE bob a1
+        alice < 480
+        alice.2 > MESSAGE bob text:hello
+        alice.2 < 480
+    """)
+    lab.end("""
+        started alice to bob
+        decided routing: 1 contacts
+        media 1
+        created B nobody
+        ended nobody 503 error/41 by server
+        ended alice 480 noanswer/18 by server
+        closed 480 noanswer/18 by server
+    """)
+
+
+@pytest.mark.parametrize(("answer", "told"), [(486, 486), (500, 500), (503, 500)])
+def test_what_a_device_says_counts_more_than_a_lost_connection(answer: int, told: int) -> None:
+    lab = Lab("alice bob")
+    lab.add("mobile", "bob")
+    lab.cut_off.add(lab.phones["bob"].host)
+    lab.play(f"""
+        alice > INVITE bob a1
+        mobile < INVITE a1
+        mobile > {answer}
+        mobile < ACK
+        alice < {told}
+    """)
+    lab.end()
