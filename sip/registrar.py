@@ -342,7 +342,7 @@ class _Update:
             expires_ns=self.now_ns + lifetime_s * _NS,
             sip_call_id=request.call_id,
             cseq=request.cseq.number,
-            q=_qvalue(contact),
+            q=qvalue(contact),
             instance=instance,
             reg_id=reg_id,
             path=self.path,
@@ -384,7 +384,8 @@ def _outbound_id(contact: NameAddr) -> tuple[str, int]:
     return instance, int(value)
 
 
-def _qvalue(contact: NameAddr) -> float:
+def qvalue(contact: NameAddr) -> float:
+    """Preference of a Contact, 1.0 unless it says less. Raises MalformedHeader."""
     value = contact.params.get("q")
     if value is None:
         return 1.0

@@ -394,6 +394,12 @@ class ClientRequest:
 
     # -- giving up
 
+    def hush(self) -> None:
+        """Nobody waits for the answer any more: repeat nothing, try nowhere else."""
+        self._hops.clear()
+        if self.transaction is not None:
+            self.transaction.hush()
+
     def cancel(self, extra: str, now: float) -> None:
         """CANCEL an INVITE: at once if a provisional came, else when one comes (§9.1)."""
         if self._cancelled or self.done:

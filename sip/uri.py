@@ -301,7 +301,8 @@ def _parse(text: str, limits: Limits, header: str) -> Uri:
     port = None
     if port_text is not None:
         port = int(port_text)
-        if port > 65_535:
+        if not 0 < port <= 65_535:
+            # Nothing can be sent to port 0 either, whatever the grammar allows.
             raise MalformedHeader(header, "bad port")
     params: Params = {}
     if params_text:

@@ -3,12 +3,13 @@
 A :class:`Dial` forks to all contacts of one q value at once and goes on to the next lower q
 when all have failed. The first 2xx wins; the others are cancelled with the Reason that keeps
 phones from logging a missed call (RFC 3326). Redirects are followed through the router of the
-node. It knows nothing of the caller: its :class:`DialListener` does.
+node, the contacts of one in the order of their q, before anything else of a lower q. It
+knows nothing of the caller: its :class:`DialListener` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pbx.calls import cause
@@ -17,6 +18,7 @@ from pbx.calls.leg import CANCELLED_ELSEWHERE, Leg, Role
 from pbx.calls.presentation import Diversion, Presentation, diversion_fields
 from pbx.domain.calls import CallDecided, LegCreated
 from sip.errors import RemoteProtocolError
+from sip.registrar import qvalue
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
@@ -38,6 +40,8 @@ class Contact(NamedTuple):
     redirector: str = ""
     diversions: tuple[Diversion, ...] = ()
     """Redirects that led here, the first one first."""
+    counted: str = ""
+    """Account whose limit of calls is to be taken before this is tried; empty if it was."""
 
 
 class Failure(NamedTuple):
@@ -66,9 +70,9 @@ class Dial:
     """One round of ringing; see the module."""
 
     __slots__ = (
-        "_best", "_body", "_call", "_headers", "_listener", "_parent", "_redirects", "_timer",
-        "_waiting", "active", "branches", "legs", "max_forwards", "reliable", "role", "shown",
-        "to",
+        "_best", "_body", "_call", "_counted", "_headers", "_listener", "_parent", "_redirects",
+        "_timer", "_waiting", "active", "branches", "legs", "max_forwards", "reliable", "role",
+        "shown", "to",
     )  # fmt: skip
 
     def __init__(
@@ -93,7 +97,10 @@ class Dial:
         self.max_forwards = max_forwards
         self.reliable = True
         self._body = b""
-        self._waiting: list[Contact] = []
+        self._waiting: list[list[Contact]] = []
+        """Groups that are tried one after the other."""
+        self._counted: set[str] = set()
+        """Accounts reached by redirect whose limit was taken."""
         self._best: list[tuple[int, Response | None]] = []
         self._redirects = 0
         self._timer: Timer | None = None
@@ -109,7 +116,7 @@ class Dial:
         # A reliable provisional could carry an offer that waits for an answer which the caller
         # can give only in its ACK: with a late offer no 100rel is announced.
         self.reliable = bool(body)
-        self._waiting = sorted(contacts, key=lambda contact: -contact.q)
+        self._waiting = _groups(((contact.q,), contact) for contact in contacts)
         self._timer = self._call.node.timers.call_at(now + ring_s, self._rang_out)
         self._next_group(now)
 
@@ -130,17 +137,17 @@ class Dial:
             self._timer = None
 
     def _next_group(self, now: float) -> None:
-        waiting = self._waiting
-        while waiting and not self.legs:
-            q = waiting[0].q
-            while waiting and waiting[0].q == q:
-                self._try(waiting.pop(0), now)
+        while self._waiting and not self.legs:
+            for contact in self._waiting.pop(0):
+                self._try(contact, now)
         if not self.legs:
             self._give_up(now)
 
     def _try(self, contact: Contact, now: float) -> None:
         call = self._call
         if self.branches >= call.node.config.max_branches:
+            return
+        if contact.counted and not self._admitted(contact.counted, now):
             return
         self.branches += 1
         headers: Sequence[tuple[str, str]] = self._headers
@@ -183,6 +190,19 @@ class Dial:
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
+
+    def _admitted(self, account: str, now: float) -> bool:
+        """Whether the account that a redirect leads to may take one more call."""
+        if account in self._counted:
+            return True
+        call = self._call
+        refusal = call.node.limits.take(account, call.counted)
+        if refusal is not None:
+            call.decided("limit", "refused", f"redirect to {account}: {refusal}", now)
+            self._best.append((486, None))
+            return False
+        self._counted.add(account)
+        return True
 
     def on_progress(self, leg: Leg, event: InviteProgress, now: float) -> None:
         """101–199 of a branch."""
@@ -229,43 +249,51 @@ class Dial:
         """Follow a 3xx in the name of the account that sent it (its rights, its limits)."""
         call = self._call
         self._redirects += 1
-        followed = False
+        found: list[tuple[tuple[float, float], Contact]] = []
         if self._redirects <= call.node.config.max_redirects and leg.account:
             try:
-                contacts = response.contacts
+                named = response.contacts
             except RemoteProtocolError:
-                contacts = []
-            for name_addr in contacts:
-                followed = self._follow(leg, response.status, name_addr.uri_text, now) or followed
-        if not followed:
+                named = []
+            for name_addr in named:
+                uri = name_addr.uri_text
+                try:
+                    q = qvalue(name_addr)
+                except RemoteProtocolError:
+                    q = 1.0
+                contacts = self._follow(leg, response.status, uri, now)
+                found += [((q, contact.q), contact) for contact in contacts]
+        if not found:
             self._best.append((response.status, response))
+            return
+        first, *later = _groups(found)
+        self._waiting[:0] = later
+        for contact in first:
+            self._try(contact, now)
 
-    def _follow(self, leg: Leg, status: int, uri: str, now: float) -> bool:
-        """Try one Contact of a 3xx; False if it leads nowhere."""
+    def _follow(self, leg: Leg, status: int, uri: str, now: float) -> list[Contact]:
+        """Where one Contact of a 3xx leads, if it does."""
         call = self._call
         node = call.node
         route = node.router.redirected(uri, leg.account)
-        refusal = node.limits.take(route.account, call.counted) if route.contacts else None
-        outcome = refusal or f"{len(route.contacts)} contacts"
         call.journal.write(
             CallDecided(
                 step="redirect",
                 outcome=uri,
-                reason=f"{leg.account} answered {status}; {outcome}",
+                reason=f"{leg.account} answered {status}; {len(route.contacts)} contacts",
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
-        if refusal is not None:
-            self._best.append((486, None))
-            return True
         reason = "deflection" if leg.seen_statuses else "unconditional"
         diversion = Diversion(node.router.identity(leg.account), status, reason, uri)
-        for contact in route.contacts:
-            self._try(
-                contact._replace(redirector=leg.account, diversions=(*leg.diversions, diversion)),
-                now,
+        return [
+            contact._replace(
+                redirector=leg.account,
+                diversions=(*leg.diversions, diversion),
+                counted=route.account,
             )
-        return bool(route.contacts)
+            for contact in route.contacts
+        ]
 
     def _rang_out(self, now: float) -> None:
         self._timer = None
@@ -292,3 +320,11 @@ class Dial:
         q850 = cause.q850_of(status)
         failure = Failure(status, cause.cause_of(best), q850, by, response, reason)
         self._listener.dial_failed(failure, now)
+
+
+def _groups(ranked: Iterable[tuple[tuple[float, ...], Contact]]) -> list[list[Contact]]:
+    """Contacts by rank, highest first; those of equal rank, in their order, make one group."""
+    groups: dict[tuple[float, ...], list[Contact]] = {}
+    for rank, contact in ranked:
+        groups.setdefault(rank, []).append(contact)
+    return [groups[rank] for rank in sorted(groups, reverse=True)]

@@ -305,7 +305,11 @@ class InviteBase:
             self._success.stop()
             self._success = None
         self._offer_queue.clear()
-        self._offer_client = None
+        if self._offer_client is not None:
+            # The peer that sent or gets a BYE need not answer it (RFC 3261 §15.1.2 has it say
+            # 487); repeating it for 32 s would bring nothing.
+            self._offer_client.hush()
+            self._offer_client = None
         pending = self._peer_transaction
         self._peer_transaction = None
         self._peer_offer = PeerOffer.NONE

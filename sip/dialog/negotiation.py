@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from sip.core import ExtraHeaders
 from sip.dialog.invite_base import SDP, PeerOffer, UsageState
 from sip.dialog.invite_replies import InviteReplies
+from sip.dialog.refusal import refusing_answer
 from sip.dialog.retransmit import Retransmitter
 from sip.errors import LocalProtocolError
 from sip.events import AnswerReceived, OfferFailed, OfferReceived, OfferRequested
@@ -115,8 +116,14 @@ class Negotiation(InviteReplies):
         if status < 200:
             return
         if client is not self._offer_client:
-            if status < 300 and client.ack is not None:
+            if status >= 300 or client.method != "INVITE":
+                return
+            if client.ack is not None:
                 client.ack.send_again()  # the ACK was lost
+            elif self.ended and self.dialog is not None:
+                # It crossed the BYE: unacknowledged, the peer would repeat it.
+                refusal = b"" if client.body else refusing_answer(response.body)
+                self._acknowledge(self.dialog, client, refusal, now)
             return
         self._offer_client = None
         if status < 300:

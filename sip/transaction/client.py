@@ -134,6 +134,13 @@ class ClientTransaction:
         """The destination cannot be reached, or its stream closed."""
         self._happen(_TRANSPORT_ERROR, now)
 
+    def hush(self) -> None:
+        """Repeat the request no more; its answer is still taken, and acknowledged."""
+        if not self.reliable and self._timer is not None and self._expires_at and self._data:
+            core = self.core
+            core.timers.cancel(self._timer)
+            self._timer = core.timers.arm(self._expires_at, self._timer_fired)
+
     def give_up(self, now: float) -> None:
         """As if timer B had fired: nobody answered the CANCEL either (RFC 3261 §9.1)."""
         self._happen(_TIMEOUT, now)

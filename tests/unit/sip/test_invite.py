@@ -690,6 +690,40 @@ def test_offer_that_cannot_be_sent_or_is_never_answered() -> None:
     assert pair.alice.take(UsageEnded).by == "timeout"
 
 
+@pytest.mark.parametrize("method", ["INVITE", "UPDATE"])
+def test_offer_is_not_repeated_to_a_peer_that_hung_up(method: str) -> None:
+    pair = EnginePair()
+    caller, callee = pair.established()
+    caller.offer(b"a", method, now=pair.now)
+    pair.drop(method)
+    callee.bye(now=pair.now)
+    pair.roundtrip()
+    pair.trace.clear()
+    pair.settle()
+    assert [line for _, _, line in pair.trace] == []
+    pair.assert_empty()
+
+
+@pytest.mark.parametrize("offer", [b"a", b""])
+def test_answer_to_an_offer_that_crossed_our_bye_is_acknowledged(offer: bytes) -> None:
+    """Else the peer would repeat its 200 until it gives up (RFC 3261 §13.3.1.4)."""
+    pair = EnginePair()
+    caller, callee = pair.established()
+    caller.offer(offer, now=pair.now)
+    pair.transfer("INVITE")
+    if offer:
+        pair.bob.take(OfferReceived)
+        callee.answer(b"b", now=pair.now)
+    else:
+        pair.bob.take(OfferRequested)
+        callee.answer_with_offer(OFFER, now=pair.now)
+    pair.collect()
+    caller.bye(now=pair.now)
+    assert pair.roundtrip() == ["200 INVITE", "BYE", "ACK", "200 BYE"]
+    pair.settle()
+    pair.assert_empty()
+
+
 def test_early_update_that_fails_is_only_a_failed_offer() -> None:
     """Before the answer there is no session to end."""
     for status in (0, 481):

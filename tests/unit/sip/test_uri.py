@@ -80,6 +80,7 @@ def test_ipv6_has_no_brackets_inside() -> None:
         "sip:a@host;",
         "sip:a@host;;x",
         "sip:a@host:99999",
+        "sip:a@host:0",
         "sip:a@host:",
         "sip:a@ho<st",
         "sip:a@host?",

@@ -348,3 +348,53 @@ def test_what_a_device_says_counts_more_than_a_lost_connection(answer: int, told
         alice < {told}
     """)
     lab.end()
+
+
+def test_contacts_of_a_redirect_ring_by_their_preference() -> None:
+    """RFC 3261 §8.1.3.4: highest q first, equal ones at once; then the others of the fork."""
+    lab = Lab("alice bob carol dan erin")
+    lab.add("slow", "bob", q=0.3)
+    lab.play("""
+        alice > INVITE bob a1
+        bob < INVITE a1
+        bob > 302 | Contact: <sip:dan@example.org>;q=0.2, <sip:carol@example.org>;q=0.9
+        | Contact: <sip:erin@example.org>;q=0.9
+        bob < ACK
+        carol < INVITE a1
+        erin < INVITE a1
+        carol > 486
+        carol < ACK
+        erin > 486
+        erin < ACK
+        dan < INVITE a1
+        dan > 486
+        dan < ACK
+        slow < INVITE a1
+        slow > 486
+        slow < ACK
+        alice < 486
+    """)
+    lab.end()
+
+
+def test_who_is_later_in_a_redirect_is_not_busy_before_its_turn() -> None:
+    """The limit of calls is taken when the phone is tried, and what it refuses is told."""
+    lab = Lab("alice bob carol dan erin")
+    lab.limit("carol", 1)
+    lab.play("""
+        alice > INVITE bob a1
+        bob < INVITE a1
+        bob > 302 | Contact: <sip:carol@example.org>;q=0.1, <sip:dan@example.org>;q=x
+        bob < ACK
+        dan < INVITE a1
+        erin > INVITE carol e1
+        carol < INVITE e1
+        dan > 404
+        dan < ACK
+        alice < 404
+        carol > 486
+        carol < ACK
+        erin < 486
+    """)
+    lab.end()
+    assert "decided limit: refused" in lab.story()

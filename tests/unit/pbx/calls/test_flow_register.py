@@ -394,3 +394,29 @@ def test_many_refreshes_leave_nothing_behind() -> None:
     lab.advance(599)
     lab.advance(2)
     assert len(lab.node.locations._expiries) < 1100
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "00000"])
+def test_contact_that_nothing_can_be_sent_to(port: str) -> None:
+    """400 for REGISTER, INVITE and a target refresh alike; the call goes on where it was."""
+    lab = Lab("alice bob")
+    contact = f"Contact: <sip:alice@203.0.113.11:{port}>"
+    _register(lab, lines=f"{contact}\r\n", contact=False)
+    lab.play(f"""
+        alice < 400
+        alice.2 > INVITE bob a1
+        bob < INVITE a1
+        bob > 200 b1
+        bob < ACK
+        alice.2 < 200 b1
+        alice.2 > ACK
+        alice.2 > reINVITE a2 | {contact}
+        alice.2 < 400
+        alice.2 > ACK
+        bob > BYE
+        bob < 200 BYE
+        alice.2 < BYE
+        alice.2 > 200
+    """)
+    lab.end()
+    assert not lab.log.of(BindingAdded)

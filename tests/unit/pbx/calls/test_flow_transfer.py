@@ -1151,3 +1151,94 @@ def test_call_ends_while_the_old_pair_is_put_together_again() -> None:
     """)
     lab.end()
     assert lab.story()[-1] == "closed 200 normal/16 by caller"
+
+
+def test_target_learns_who_comes_and_from_whom() -> None:
+    """The transferee's name and proven address; Referred-By is the transferor's proven one, and
+    not what its REFER claims (RFC 3892)."""
+    lab = Lab("alice bob carol")
+    lab.play(
+        TALKING.replace("bob a1", 'bob a1 | From: "Alice A." <sip:alice@example.org>')
+        + """
+        bob > REFER carol | Referred-By: <sip:boss@example.org>
+        bob < 202
+        bob < NOTIFY text:SIP/2.0 100 Trying
+        bob > 200
+        carol < INVITE a1 | From: "Alice A." <sip:alice@example.org>;tag=
+        | Referred-By: <sip:bob@example.org> | P-Asserted-Identity: <sip:alice@example.org>
+        carol > 486
+        carol < ACK
+        bob < NOTIFY text:SIP/2.0 486 Whatever
+        bob > 200
+        alice > BYE
+        alice < 200 BYE
+        bob < BYE
+        bob > 200
+    """
+    )
+    lab.end()
+
+
+def test_anonymous_transferee_stays_anonymous() -> None:
+    lab = Lab("alice bob carol")
+    lab.play(
+        TALKING.replace("bob a1", "bob a1 | Privacy: id")
+        + """
+        bob > REFER carol
+        bob < 202
+        bob < NOTIFY text:SIP/2.0 100 Trying
+        bob > 200
+        carol < INVITE a1 | From: "Anonymous" <sip:anonymous@anonymous.invalid>
+        | !P-Asserted-Identity
+        carol > 486
+        carol < ACK
+        bob < NOTIFY text:SIP/2.0 486 Whatever
+        bob > 200
+        alice > BYE
+        alice < 200 BYE
+        bob < BYE
+        bob > 200
+    """
+    )
+    lab.end()
+
+
+@pytest.mark.parametrize("answer", ["bob > 200", "bob > 481", "# nothing"])
+def test_final_notify_after_the_bye(answer: str) -> None:
+    """The implicit subscription outlives the session (RFC 5057 §4.1), not its own last NOTIFY."""
+    lab = Lab("alice bob carol")
+    lab.play(
+        REFERRED
+        + f"""
+        bob > BYE
+        bob < 200 BYE
+        carol > 486
+        carol < ACK
+        bob < NOTIFY text:SIP/2.0 486 Whatever | Subscription-State: terminated
+        {answer}
+        alice < BYE
+        alice > 200
+    """
+    )
+    lab.end()
+
+
+def test_reinvite_is_not_repeated_to_a_party_that_hung_up() -> None:
+    """Its phone forgot the dialog with the BYE and answers nothing of it any more."""
+    lab = Lab("alice bob")
+    lab.play(
+        TALKING
+        + """
+        alice > reINVITE a2
+        bob < reINVITE a2
+        bob > BYE
+        bob < 200 BYE
+        alice < BYE
+        alice > 200
+        alice < 487 INVITE
+    """
+    )
+    before = lab.phones["bob"].repeats
+    lab.advance(40.0)
+    assert lab.phones["bob"].repeats == before
+    lab.end()
