@@ -57,13 +57,17 @@ class Failure(NamedTuple):
 
 
 class DialListener(Protocol):
-    """What the user of a dial gets; after `dial_answered` or `dial_failed` nothing more."""
+    """What the user of a dial gets; after the first of the last three nothing more."""
 
     def dial_progress(self, leg: Leg, event: InviteProgress, now: float) -> None: ...
 
     def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None: ...
 
     def dial_failed(self, failure: Failure, now: float) -> None: ...
+
+    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
+        """An answered leg came in their place; `body` answers the offer of the dial."""
+        ...
 
 
 class Dial:
@@ -128,6 +132,16 @@ class Dial:
         for leg in self.legs:
             leg.hang_up(end, now, reason)
         self.legs.clear()
+
+    @property
+    def offer(self) -> bytes:
+        """What the branches are offered; empty with a late offer."""
+        return self._body
+
+    def taken(self, leg: Leg, body: bytes, now: float) -> None:
+        """`leg` picked the call up: nobody else rings any more."""
+        self.stop(CANCELLED_ELSEWHERE, now, cause.COMPLETED_ELSEWHERE)
+        self._listener.dial_taken(leg, body, now)
 
     def _finish(self) -> None:
         self.active = False

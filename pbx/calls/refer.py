@@ -2,19 +2,23 @@
 
 Rights: a transfer is made by a leg of ours, in the name of its account: the new leg is routed
 as if that account had dialled (RFC 3892 identities are not believed). An INVITE with Replaces
-needs an authenticated account or a trusted source, and takes the place of an answered leg only.
+needs an authenticated account or a trusted source to take the place of an answered leg, and an
+account of the same domain to take that of a phone that rings (``pickup.py``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pbx.calls import cause, pickup
 from pbx.calls.call import Call, CallState
 from pbx.calls.cause import End, EndCause, EndedBy
+from pbx.calls.join import Rejoin
 from pbx.calls.leg import Leg, LegState
 from pbx.calls.setup import note_start
 from pbx.calls.takeover import Takeover
 from pbx.calls.transfer import Transfer
+from pbx.domain.calls import CallTransferred
 from sip.errors import RemoteProtocolError
 from sip.uri import SipUri, parse_uri
 
@@ -61,6 +65,8 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
         _blind(leg, peer, event, target, headers, now)
     elif found is leg or found.call is call:
         usage.respond(transaction, 481, "That dialog is this call", now=now)
+    elif found.dial is not None:
+        _pick_up(leg, peer, event, target, found, now)
     elif found.call.peer_of(found) is None:
         # Semi-attended: the other call still rings. Its target is dialled anew for the
         # transferee; the transferor's phone cancels its own attempt.
@@ -123,6 +129,44 @@ def _attended(
     Transfer(call, leg, peer, bare(target)).start_attended(other, found, far, now)
 
 
+def _pick_up(
+    leg: Leg, peer: Leg, event: ReferReceived, target: SipUri, found: Leg, now: float
+) -> None:
+    """Give our peer the call of a phone that rings, whose early dialog the REFER names."""
+    call, usage = leg.call, leg.usage
+    refusal = pickup.refusal(found, leg.account)
+    if refusal is not None:
+        status, reason = refusal
+        call.decided("transfer", str(status), reason, now)
+        usage.respond(event.transaction, status, now=now)
+        return
+    reason = "Replaces names a dialog that rings"
+    call.decided("transfer", f"pickup of call {found.call.id}", reason, now)
+    _accept(leg, event, now)
+    other_id = found.call.id
+
+    def done(status: int, reason: str, later: float) -> None:
+        call.journal.write(
+            CallTransferred(
+                leg_id=leg.id,
+                transferee_leg_id=peer.id,
+                target_uri=bare(target),
+                kind="attended",
+                status=status,
+                other_call=other_id,
+                elapsed_ms=call.journal.elapsed_ms(later),
+            )
+        )
+        usage.notify_refer(status, reason, True, now=later)
+        if status >= 300 and leg.alive and peer.alive:
+            # The picker may have taken the caller's description for that of its old peer.
+            Rejoin(call).start(later)
+        elif status >= 300:
+            call.finish(cause.failure(status, EndedBy.SERVER, reason), later)
+
+    pickup.Pickup(call, peer, found, done).start(now)
+
+
 def _settled(call: Call) -> bool:
     return (
         call.state is CallState.ANSWERED
@@ -148,7 +192,7 @@ def _leg_of(node: SignalNode, replaces: Replaces) -> Leg | None:
 def replacing_invite(
     call: Call, replaces: Replaces, request: Request, flow: Flow, now: float
 ) -> None:
-    """An INVITE that takes the place of an answered leg (RFC 3891 §3)."""
+    """An INVITE that takes the place of a leg (RFC 3891 §3)."""
     caller = call.caller
     caller.agreed_body = request.body
     note_start(call, request, flow)
@@ -162,8 +206,11 @@ def replacing_invite(
         _refuse(call, 603, "that dialog is over", now)
         return
     found = usage.user if usage is not None else None
-    if not isinstance(found, Leg) or found.state is not LegState.ANSWERED:
-        _refuse(call, 481, "Replaces names no answered dialog", now)
+    if not isinstance(found, Leg):
+        _refuse(call, 481, "Replaces names no dialog", now)
+        return
+    if found.state is not LegState.ANSWERED:
+        _early(call, found, request.body, now)
         return
     if replaces.early_only:
         _refuse(call, 486, "early-only, but the dialog is answered", now)
@@ -175,6 +222,18 @@ def replacing_invite(
         return
     call.decided("replaces", f"leg {found.id} of call {old.id}", "dialog is ours", now)
     Takeover(call, old, found, remaining).start(request.body, now)
+
+
+def _early(call: Call, found: Leg, body: bytes, now: float) -> None:
+    """The dialog is not answered: a pickup, if it is one that we began."""
+    refusal = pickup.refusal(found, call.account)
+    if refusal is None and not body:
+        refusal = 488, "no session description"
+    if refusal is not None:
+        _refuse(call, *refusal, now)
+        return
+    call.decided("replaces", f"leg {found.id} of call {found.call.id}", "it rings", now)
+    pickup.answer_invite(call, found, body, now)
 
 
 def _refuse(call: Call, status: int, reason: str, now: float) -> None:

@@ -1,8 +1,8 @@
-"""The three things call control must know of a session description, as text operations.
+"""The four things call control must know of a session description, as text operations.
 
 Bodies are opaque to signalling: rewriting belongs to the media service. Only hold (RFC 3264
-§8.4), the equality of two descriptions but for their ``o=`` line, and forcing a direction when
-legs are joined anew are decided here, in a single pass over the lines.
+§8.4), the equality of two descriptions but for their ``o=`` line, forcing a direction when legs
+are joined anew, and an answer without media yet are decided here, in a single pass over the lines.
 """
 
 from __future__ import annotations
@@ -57,6 +57,28 @@ def with_sendrecv(body: bytes) -> bytes:
     lines = body.split(b"\n")
     kept = [line for line in lines if line.rstrip(b"\r") not in _DIRECTIONS]
     return body if len(kept) == len(lines) else b"\n".join(kept)
+
+
+def inactive_answer(offer: bytes) -> bytes:
+    """An answer that takes plain audio, but sends and expects nothing for the moment.
+
+    All formats stay, so that the offer which follows soon finds the streams in place. Streams
+    of other kinds are refused, and secured ones, since an answer to them needs keys (RFC 3264 §6).
+    """
+    family = b"IP6 ::" if b"\nc=IN IP6" in offer else b"IP4 0.0.0.0"
+    lines = [b"v=0", b"o=- 0 0 IN " + family, b"s=-", b"c=IN " + family, b"t=0 0"]
+    taken = False
+    for line in offer.splitlines():
+        if line.startswith(b"m="):
+            words = line.split(b" ")
+            taken = words[0] == b"m=audio" and words[2:3] == [b"RTP/AVP"] and words[1] != b"0"
+            words[1:2] = [b"9" if taken else b"0"]
+            lines.append(b" ".join(words))
+            if taken:
+                lines.append(b"a=inactive")
+        elif taken and line.startswith((b"a=rtpmap:", b"a=fmtp:")):
+            lines.append(line)
+    return b"\r\n".join(lines) + b"\r\n"
 
 
 def same_media(one: bytes, other: bytes) -> bool:

@@ -207,6 +207,13 @@ class Setup:
         )
         self.call.finish(end, now, reason or "")
 
+    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
+        """Somebody picked the call up while it rang."""
+        call = self.call
+        self.callee = leg
+        assert call.bridge is not None  # there was an offer
+        call.bridge.answer(call.caller, leg, body, now, self._answer_ready)
+
     # The caller's side.
 
     def _offer_ready(self, reply: MediaReply, now: float) -> None:

@@ -121,6 +121,13 @@ class Transfer:
         """Nobody took it: the old pair goes on."""
         self._failed(failure.status, failure.reason, now)
 
+    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
+        """The target's phone rang, and a neighbour took the call."""
+        self._target_leg = leg
+        self.joining = True
+        assert self._join is not None
+        self._join.right_answered(leg, body, now)
+
     # Outcome.
 
     def _joined(self, status: int, now: float) -> None:

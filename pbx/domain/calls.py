@@ -133,6 +133,7 @@ class CallAnswered(Event):
 
     leg_id: str
     peer_leg_id: str
+    """Empty if it is to be joined with somebody in another call (it picks that one up)."""
     elapsed_ms: int = 0
 
 

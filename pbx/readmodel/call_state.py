@@ -187,6 +187,8 @@ def _leg_ended(call: CallState, record: Record, event: c.LegEnded) -> None:
 
 
 def _joined(call: CallState, record: Record, event: c.CallAnswered | c.CallBridged) -> None:
+    if not event.peer_leg_id:
+        return
     moment = call.at(event.elapsed_ms)
     leg, peer = call.leg(event.leg_id, moment), call.leg(event.peer_leg_id, moment)
     leg.peer_leg_id = peer.leg_id

@@ -263,33 +263,47 @@ class Lab:
 
     # -- who is there
 
+    def add_domain(self, domain: str) -> None:
+        """One more domain of ours."""
+        self.directory.apply(f"domain/{domain}", DomainCreated(name=domain))
+
     def add(
-        self, name: str, account: str = "", *, q: float = 1.0, host: str = "", bind: bool = True
+        self,
+        name: str,
+        account: str = "",
+        *,
+        q: float = 1.0,
+        host: str = "",
+        bind: bool = True,
+        domain: str = DOMAIN,
     ) -> Phone:
         """A device of `account` (made if need be; "" for a stranger)."""
+        account = account or (name if domain != DOMAIN else "")
         host = host or f"203.0.113.{len(self.phones) + 11}"
         password = f"secret-{account}"
         phone = Phone(self, name, account or name, host, password)
         if not account:
             phone.address = f"<sip:{name}@outside.example>"
         self.phones[name] = phone
-        if account and self.directory.account(account, DOMAIN) is None:
-            stream = f"account/{account}@{DOMAIN}"
+        if domain != DOMAIN:
+            phone.address = f"<sip:{account}@{domain}>"
+        if account and self.directory.account(account, domain) is None:
+            stream = f"account/{account}@{domain}"
             for event in (
-                AccountCreated(name=account, domain=DOMAIN),
+                AccountCreated(name=account, domain=domain),
                 AccountPasswordSet(
-                    realm=DOMAIN,
-                    ha1_md5=ha1("MD5", account, DOMAIN, password),
-                    ha1_sha256=ha1("SHA-256", account, DOMAIN, password),
+                    realm=domain,
+                    ha1_md5=ha1("MD5", account, domain, password),
+                    ha1_sha256=ha1("SHA-256", account, domain, password),
                 ),
             ):
                 self.directory.apply(stream, event)
         if account and bind:
-            self._bind(phone, account, q)
+            self._bind(phone, f"{account}@{domain}", q)
         return phone
 
-    def _bind(self, phone: Phone, account: str, q: float) -> None:
-        location = self.node.locations.location(f"{account}@{DOMAIN}")
+    def _bind(self, phone: Phone, address: str, q: float) -> None:
+        location = self.node.locations.location(address)
         binding = BindingAdded(
             contact_id=phone.name,
             contact=f"sip:{phone.name}@{phone.host}:5060",
@@ -301,7 +315,7 @@ class Lab:
             remote=f"{phone.host}:5060",
         )
         version = location.version + 1
-        self.node.locations.fold(f"binding/{account}@{DOMAIN}", version, binding)
+        self.node.locations.fold(f"binding/{address}", version, binding)
 
     def limit(self, account: str, calls: int) -> None:
         """Set how many calls an account may have."""
@@ -618,7 +632,7 @@ class _Teller:
     def leg(self, leg_id: str, sip_call_id: str = "") -> str:
         if sip_call_id:
             self.names[leg_id] = self.dialogs.get(sip_call_id, "nobody")
-        return self.names[leg_id]
+        return self.names[leg_id] if leg_id else "nobody"
 
     def line(self, event: Event) -> str:
         match event:

@@ -43,3 +43,27 @@ def test_same_media_ignores_origin_only() -> None:
     moved = AUDIO.replace(b"audio 4000", b"audio 4002")
     assert sdp_text.same_media(AUDIO, newer)
     assert not sdp_text.same_media(AUDIO, moved)
+
+
+def test_inactive_answer_takes_plain_audio_only() -> None:
+    """RFC 3264 §6: as many streams, port 0 for what is refused, the offered formats."""
+    offer = (
+        AUDIO.replace(b"RTP/AVP 0", b"RTP/AVP 0 101")
+        + b"a=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
+        + b"m=video 4002 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\n"
+        + b"m=audio 4004 RTP/SAVP 0\r\nm=audio 0 RTP/AVP 0\r\n"
+    )
+    answer = sdp_text.inactive_answer(offer)
+    assert answer.splitlines()[5:] == [
+        b"m=audio 9 RTP/AVP 0 101",
+        b"a=inactive",
+        b"a=rtpmap:101 telephone-event/8000",
+        b"m=video 0 RTP/AVP 96",
+        b"m=audio 0 RTP/SAVP 0",
+        b"m=audio 0 RTP/AVP 0",
+    ]
+    session = (b"v=0", b"o=- 0 0 IN IP4 0.0.0.0", b"s=-", b"c=IN IP4 0.0.0.0", b"t=0 0")
+    assert tuple(answer.splitlines()[:5]) == session
+    six = sdp_text.inactive_answer(AUDIO.replace(b"c=IN IP4 192.0.2.1", b"c=IN IP6 2001:db8::1"))
+    assert b"c=IN IP6 ::\r\n" in six
+    assert sdp_text.direction(answer) == "inactive"
