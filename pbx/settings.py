@@ -309,6 +309,14 @@ class SipSettings:
     register_max_s: int = key(
         86_400, "Longest life of a binding; more is shortened.", unit="s", low=60, high=604_800
     )
+    subscribe_max_s: int = key(
+        3600,
+        "Longest life of a subscription (lamps, waiting messages); more is shortened. After a "
+        "crash a phone shows old states for so long at most.",
+        unit="s",
+        low=60,
+        high=86_400,
+    )
     digest_algorithms: tuple[str, ...] = key(
         ("MD5",),
         "Digest algorithms offered to phones, strongest first (RFC 8760). Many phones fail when "
@@ -346,6 +354,12 @@ class LimitSettings:
     )
     contacts_per_account: int = key(
         10, "Bindings of an account that has no limit of its own.", low=1, high=1000
+    )
+    subscriptions: int = key(
+        20_000, "Subscriptions of all accounts together; more get 503.", low=0, high=1_000_000
+    )
+    subscriptions_per_account: int = key(
+        500, "Subscriptions of one account over all its phones; more get 403.", low=0, high=100_000
     )
     requests_per_s: float = key(
         200.0,

@@ -516,14 +516,18 @@ class SipEngine:
         *,
         now: float,
         status: int = 200,
+        longest_s: int | None = None,
     ) -> NotifierUsage:
         """Accept a SUBSCRIBE (RequestReceived); the user must call `notify()` at once.
 
+        Refreshes are answered by the engine, with at most `longest_s`.
         Raises MalformedHeader when the request cannot open a dialog; answer that with 400.
         """
         lines = f"Expires: {expires_s}\r\n" + lines_of(headers)
         event = str(parse_event(transaction.request.first("Event") or ""))
-        return self._accept_dialog(transaction, event, expires_s, status, lines, now)
+        usage = self._accept_dialog(transaction, event, expires_s, status, lines, now)
+        usage.longest_s = longest_s
+        return usage
 
     def accept_refer(self, transaction: ServerTransaction, *, now: float) -> NotifierUsage:
         """Accept a REFER outside a dialog: 202 and the first NOTIFY; report by `notify_refer()`.

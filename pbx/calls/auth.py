@@ -90,6 +90,21 @@ class Authenticator:
             self._node.engine.respond(transaction, status, None, headers, now=now)
         return identity
 
+    def subscriber(
+        self, transaction: ServerTransaction, request: Request, flow: Flow, now: float
+    ) -> str:
+        """The account that proves itself in a SUBSCRIBE; empty: answered already.
+
+        Trusted sources authenticate too: what they may watch depends on who they are.
+        """
+        realm = self._domain_of(request.from_.uri) or self._realm()
+        account, challenges = self._verify(request, flow, realm, now)
+        if account is not None and self._owns(account, request):
+            return account.address
+        status = 401 if account is None else 403
+        self._node.engine.respond(transaction, status, None, challenges, now=now)
+        return ""
+
     def registrant(
         self, request: Request, flow: Flow, now: float
     ) -> tuple[Account | None, Headers]:

@@ -27,6 +27,12 @@ class CallConfig:
     """Bindings of all accounts; more get 503."""
     contacts_per_account: int = 10
     """Bindings of an account without a limit of its own."""
+    subscriptions: int = 20_000
+    """Subscriptions of all accounts; more get 503."""
+    subscriptions_per_account: int = 500
+    """Subscriptions of one account, over all its phones; more get 403."""
+    subscribe_max_s: int = 3600
+    """Longest life of a subscription between two refreshes."""
     setups_per_s: float = 0.0
     """Rate of new calls above which 503 is answered; 0 means no limit."""
     no_answer_s: float = 180.0

@@ -75,6 +75,18 @@ class Leg:
         self.crossings: list[ServerTransaction] = []
         """Requests on their way through this leg, from its party or to it (INFO, MESSAGE)."""
         usage.user = self
+        if account:
+            call.node.account_legs.setdefault(account, {})[self.id] = self
+
+    def began(self, now: float) -> None:
+        """The caller's INVITE was let in."""
+        self._changed(now)
+
+    def _changed(self, now: float) -> None:
+        """Tell who watches the calls of its account (RFC 4235), if anybody does."""
+        subscriptions = self.call.node.subscriptions
+        if self.account in subscriptions.dialog_watched:
+            subscriptions.changed("dialog", self.account, now)
 
     @property
     def alive(self) -> bool:
@@ -129,6 +141,7 @@ class Leg:
         elif status in self.seen_statuses:
             return
         self.seen_statuses.add(status)
+        self._changed(now)
         journal = self.call.journal
         journal.write(
             LegRinging(
@@ -144,6 +157,7 @@ class Leg:
         """The 2xx of this leg's INVITE was sent or received."""
         self.state = LegState.ANSWERED
         self.answered_at = now
+        self._changed(now)
         journal = self.call.journal
         journal.write(LegAnswered(leg_id=self.id, elapsed_ms=journal.elapsed_ms(now)))
 
@@ -153,6 +167,7 @@ class Leg:
         if held == self.held:
             return
         self.held = held
+        self._changed(now)
         journal = self.call.journal
         elapsed_ms = journal.elapsed_ms(now)
         if held:
@@ -170,6 +185,12 @@ class Leg:
             return
         self.note_end(end, now)
         self.state = LegState.ENDED
+        if self.account:
+            legs = self.call.node.account_legs
+            mine = legs.get(self.account)
+            if mine is not None and mine.pop(self.id, None) is not None and not mine:
+                del legs[self.account]
+            self._changed(now)
         # What the engine still reports of this dialog concerns nobody; and nothing here may
         # keep a finished call in memory.
         self.usage.user = None

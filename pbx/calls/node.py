@@ -20,6 +20,7 @@ from pbx.calls.call import Call
 from pbx.calls.cause import Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
 from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
+from pbx.calls.event_packages import MessageCountsPort, NoMessages
 from pbx.calls.guard import Guard
 from pbx.calls.leg import Leg
 from pbx.calls.limits import CallLimits
@@ -29,7 +30,9 @@ from pbx.calls.ports import LogPort, MediaPort, Rng
 from pbx.calls.registration import Registration
 from pbx.calls.requests import Requests
 from pbx.calls.routing import Router
+from pbx.calls.subscriptions import Subscriptions
 from pbx.calls.timers import Timers
+from pbx.domain.accounts import AccountDeleted
 from pbx.domain.messages import MessageRelayed
 from pbx.domain.nodes import NodeAlive, NodeStarted, NodeStopped
 from pbx.eventlog import ANY_VERSION, Meta, Record
@@ -67,6 +70,7 @@ class SignalNode:
         directory: Directory | None = None,
         nonce_secret: bytes = b"",
         peers: PeerTable | None = None,
+        messages: MessageCountsPort | None = None,
     ) -> None:
         self.engine = engine
         self.media = media
@@ -83,11 +87,14 @@ class SignalNode:
         engine.limit_refusals(self._deserves_refusal)
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
         self.registration = Registration(self)
+        self.subscriptions = Subscriptions(self, messages or NoMessages())
         self.requests = Requests(self)
         self.peers = peers if peers is not None else PeerTable()
         """The nodes of the cluster, ours too."""
         self.read_stream: Callable[[str], Iterable[Record]] | None = None
         """Reads a stream of the log; where it is None conflicts are settled by version alone."""
+        self.account_legs: dict[str, dict[str, Leg]] = {}
+        """Live legs by account and id."""
         self.calls: dict[str, Call] = {}
         self.bridges: dict[str, Bridge] = {}
         self.stopping = False
@@ -126,6 +133,7 @@ class SignalNode:
         """Refuse new work, end every call, then call `stopped`."""
         self.stopping = True
         self._on_stopped = stopped
+        self.subscriptions.stop(now)
         for call in list(self.calls.values()):
             call.finish(STOPPED, now)
         self._maybe_stopped()
@@ -151,6 +159,8 @@ class SignalNode:
         if stream.startswith(("account/", "domain/")):
             self.directory.apply(stream, record.event)
             self.locations.account_changed(stream, record.event)
+            if isinstance(record.event, AccountDeleted):
+                self.subscriptions.account_deleted(stream.removeprefix("account/"), self.now())
         elif stream.startswith("binding/"):
             if record.node != self.config.node:
                 self.locations.fold(stream, record.version, record.event, record.node)
@@ -192,7 +202,9 @@ class SignalNode:
             "refused_total": self.refused_total,
             "call_timers": len(self.timers),
             **self.limits.statistics(),
+            "account_legs": len(self.account_legs),
             **self.locations.statistics(),
+            **self.subscriptions.statistics(),
             **self.guard.statistics(),
         }
 
@@ -296,9 +308,9 @@ class SignalNode:
 
     def _refuse_for_now(self, usage: InviteUsage, now: float) -> None:
         self.refused_total += 1
-        usage.reject(503, None, (("Retry-After", self._retry_after()),), now=now, once=True)
+        usage.reject(503, None, (("Retry-After", self.retry_after()),), now=now, once=True)
 
-    def _retry_after(self) -> str:
+    def retry_after(self) -> str:
         """Jittered, so that refused callers do not come back all at once."""
         base = self.config.retry_after_s
         return str(base + int(self.rng.random() * base * 2))
@@ -417,14 +429,22 @@ class SignalNode:
             self.requests.options(transaction, now)
         elif method == "MESSAGE":
             self.requests.message(transaction, request, flow, now)
+        elif method == "SUBSCRIBE":
+            self.subscriptions.request(transaction, request, flow, now)
         else:
             self.requests.unserved(transaction, request, now)
 
     def _response(self, event: sip_events.ResponseReceived, now: float) -> None:
         self.requests.message_response(event, now)
 
+    def _refreshed(self, event: sip_events.SubscriptionRefreshed, now: float) -> None:
+        self.subscriptions.refreshed(event, now)
+
+    def _unsubscribed(self, event: sip_events.SubscriptionEnded, now: float) -> None:
+        self.subscriptions.ended(event, now)
+
     def _ignored(self, event: object, now: float) -> None:
-        """Subscriptions: the implicit one of REFER is run by the engine."""
+        """We refer nobody and subscribe to nothing."""
 
 
 _HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
@@ -445,7 +465,7 @@ _HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
     sip_events.DialogResponse: SignalNode._dialog_response,
     sip_events.RequestReceived: SignalNode._request,
     sip_events.ResponseReceived: SignalNode._response,
-    sip_events.SubscriptionRefreshed: SignalNode._ignored,
+    sip_events.SubscriptionRefreshed: SignalNode._refreshed,
     sip_events.SubscriptionNotified: SignalNode._ignored,
-    sip_events.SubscriptionEnded: SignalNode._ignored,
+    sip_events.SubscriptionEnded: SignalNode._unsubscribed,
 }

@@ -195,7 +195,7 @@ def replacing_invite(
     """An INVITE that takes the place of a leg (RFC 3891 §3)."""
     caller = call.caller
     caller.agreed_body = request.body
-    note_start(call, request, flow)
+    note_start(call, request, flow, now)
     refusal = call.node.limits.take(call.account, call.counted)
     if refusal is not None:
         call.decided("limit", "refused", refusal, now)

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from sip.transaction.server import ServerTransaction
 
 ALLOW: Final = (
-    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY"
+    "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY, "
+    "SUBSCRIBE"
 )
 SUPPORTED: Final = "replaces, timer, 100rel, path, outbound"
 #: Request bodies that carry digits (legacy INFO usage).
@@ -67,7 +68,12 @@ class Requests:
             transaction,
             200,
             None,
-            (("Allow", ALLOW), ("Accept", "application/sdp"), ("Supported", SUPPORTED)),
+            (
+                ("Allow", ALLOW),
+                ("Accept", "application/sdp"),
+                ("Supported", SUPPORTED),
+                ("Allow-Events", self._node.subscriptions.allow_events),
+            ),
             now=now,
         )
 
@@ -195,7 +201,8 @@ class Requests:
 
     def unserved(self, transaction: ServerTransaction, request: Request, now: float) -> None:
         """Methods without a service here: packages nobody offers, dialogs nobody has."""
-        if request.method in ("SUBSCRIBE", "PUBLISH"):
-            self._node.engine.respond(transaction, 489, None, _NO_EVENTS, now=now)
+        if request.method == "PUBLISH":
+            headers = (("Allow-Events", self._node.subscriptions.allow_events),)
+            self._node.engine.respond(transaction, 489, None, headers, now=now)
         else:
             self._node.engine.respond(transaction, 481, now=now)

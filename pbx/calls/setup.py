@@ -36,13 +36,14 @@ PASSED_ON = frozenset(
 )  # fmt: skip
 
 
-def note_start(call: Call, request: Request, flow: Flow) -> None:
+def note_start(call: Call, request: Request, flow: Flow, now: float) -> None:
     """The first event of a call; from now on its caller has a name for others."""
     from_ = request.from_
     account = call.account
     router = call.node.router
     asserted = router.identity(account) if account else _asserted(call.node, request, flow)
     call.caller.shown = of_caller(request, asserted if account else "", asserted)
+    call.caller.began(now)
     call.journal.write(
         CallStarted(
             leg_id=call.caller.id,
@@ -95,7 +96,7 @@ class Setup:
     def begin(self, request: Request, flow: Flow, now: float) -> None:
         """First event, limits, routing; then media and ringing."""
         call = self.call
-        note_start(call, request, flow)
+        note_start(call, request, flow, now)
         node = call.node
         refusal = node.limits.take(call.account, call.counted)
         if refusal is not None:

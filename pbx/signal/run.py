@@ -86,6 +86,9 @@ def call_config(settings: Settings) -> CallConfig:
         nat_networks=sip.nat_networks,
         registrations=limits.registrations,
         contacts_per_account=limits.contacts_per_account,
+        subscriptions=limits.subscriptions,
+        subscriptions_per_account=limits.subscriptions_per_account,
+        subscribe_max_s=sip.subscribe_max_s,
     )
 
 

@@ -50,6 +50,7 @@ class NotifierUsage:
         "dialog",
         "ended",
         "event",
+        "longest_s",
         "pending",
         "request",
         "user",
@@ -65,6 +66,8 @@ class NotifierUsage:
         self.event = event
         self.user: object = None
         self.ended = False
+        self.longest_s: int | None = None
+        """A refresh that asks for more gets this."""
         self.pending = False
         """Not authorised yet: NOTIFYs say so until the user clears it."""
         self._last = Notification(b"", "", "")
@@ -88,8 +91,25 @@ class NotifierUsage:
         """Send the state. While a NOTIFY is unanswered only the newest state waits."""
         self._queue(Notification(body, content_type, ""), now)
 
-    def terminate(self, reason: str = "noresource", *, now: float) -> None:
-        """End it from our side with a last NOTIFY; SubscriptionEnded follows."""
+    @property
+    def idle(self) -> bool:
+        """Whether the last NOTIFY was answered."""
+        return self._running is None
+
+    def terminate(
+        self,
+        reason: str = "noresource",
+        body: bytes | None = None,
+        content_type: str = "",
+        *,
+        now: float,
+    ) -> None:
+        """End it from our side with a last NOTIFY; SubscriptionEnded follows.
+
+        The NOTIFY carries `body`, or the last one again.
+        """
+        if body is not None:
+            self._last = Notification(body, content_type, "")
         self._end(reason, now)
 
     def notify_refer(
@@ -203,6 +223,8 @@ class NotifierUsage:
         dialog.refresh_target(request)
         left_s = max(int(self._until - now), 0)
         expires_s = left_s if expires_s is None else expires_s
+        if self.longest_s is not None:
+            expires_s = min(expires_s, self.longest_s)
         flow = transaction.flow
         contact = dialog.contact + self.core.side(flow.transport, flow.local).contact_at
         transaction.respond(200, None, f"{contact}Expires: {expires_s}\r\n{server_line}", now=now)

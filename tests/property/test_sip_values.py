@@ -26,7 +26,7 @@ HOST = st.one_of(
     st.text(string.ascii_letters + string.digits + "-.", min_size=1, max_size=20),
     st.ip_addresses().map(str),
 )
-PORT = st.one_of(st.none(), st.integers(0, 65_535))
+PORT = st.one_of(st.none(), st.integers(1, 65_535))
 PARAM_VALUE = st.one_of(st.none(), TOKEN, ANY_TEXT.map(quote))
 PARAMS = st.dictionaries(TOKEN.map(str.lower), PARAM_VALUE, max_size=4)
 URI_PARAMS = st.dictionaries(

@@ -195,9 +195,9 @@ class PjsuaPhone:
         self.do("unregister")
         return self.wait("registration", after=mark)
 
-    def call(self, uri: str) -> int:
-        """Start a call; returns its number."""
-        number: int = self.do("call", uri=uri)
+    def call(self, uri: str, headers: dict[str, str] | None = None) -> int:
+        """Start a call, with such header fields in its INVITE; returns its number."""
+        number: int = self.do("call", uri=uri, headers=headers or {})
         return number
 
     def ringing(self, timeout_s: float = WAIT_S, after: int = 0) -> int:

@@ -118,6 +118,9 @@ class PhoneAccount(pj.Account):  # type: ignore[misc]
             active=bool(self.getInfo().regIsActive),
         )
 
+    def onMwiInfo(self, prm: Any) -> None:  # noqa: N802
+        emit(event="mwi", state=prm.state, message=prm.rdata.wholeMsg)
+
     def onIncomingCall(self, prm: Any) -> None:  # noqa: N802
         call = PhoneCall(self.phone, prm.callId)
         info = call.getInfo()
@@ -210,6 +213,7 @@ class Phone:
         config.natConfig.udpKaIntervalSec = 0
         config.mediaConfig.transportConfig.boundAddress = options["host"]
         config.mediaConfig.transportConfig.publicAddress = options["host"]
+        config.mwiConfig.enabled = bool(options.get("mwi"))
         if options.get("reliable"):
             config.callConfig.prackUse = pj.PJSUA_100REL_MANDATORY
         if options.get("session_expires_s"):
@@ -261,9 +265,14 @@ class Phone:
     def do_auto_answer(self, code: int) -> None:
         self.auto_answer = code
 
-    def do_call(self, uri: str) -> int:
+    def do_call(self, uri: str, headers: dict[str, str] | None = None) -> int:
         call = PhoneCall(self)
-        call.makeCall(uri, pj.CallOpParam(True))
+        param = pj.CallOpParam(True)
+        for name, value in (headers or {}).items():
+            header = pj.SipHeader()
+            header.hName, header.hValue = name, value
+            param.txOption.headers.append(header)
+        call.makeCall(uri, param)
         return call.number
 
     def do_answer(self, call: int, code: int = 200) -> None:

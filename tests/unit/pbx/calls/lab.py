@@ -567,7 +567,7 @@ class Lab:
             "queries",
         ):  # fmt: skip
             assert engine[name] == 0, (name, engine)
-        for name in ("calls", "bridges", "counted_accounts"):
+        for name in ("calls", "bridges", "counted_accounts", "account_legs", "subscriptions"):
             assert node[name] == 0, (name, node)
         # The one timer that stays is the registrar's, for the earliest expiry.
         assert node["call_timers"] == 0, node
@@ -596,7 +596,19 @@ class Lab:
 
 
 _METHODS = frozenset(
-    {"INVITE", "BYE", "CANCEL", "PRACK", "UPDATE", "REFER", "NOTIFY", "INFO", "MESSAGE", "OPTIONS"}
+    {
+        "INVITE",
+        "SUBSCRIBE",
+        "BYE",
+        "CANCEL",
+        "PRACK",
+        "UPDATE",
+        "REFER",
+        "NOTIFY",
+        "INFO",
+        "MESSAGE",
+        "OPTIONS",
+    }
 )
 
 

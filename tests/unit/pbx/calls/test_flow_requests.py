@@ -289,7 +289,7 @@ def test_strangers_send_no_messages() -> None:
     ("method", "answer"),
     [
         ("OPTIONS", "200"),
-        ("SUBSCRIBE", "489 | Allow-Events: refer"),
+        ("SUBSCRIBE", "489 | Allow-Events: dialog, message-summary, refer"),
         ("PUBLISH", "489"),
         ("NOTIFY", "481"),
         ("INFO", "481"),
