@@ -22,7 +22,7 @@ from sip.flow import Address, Flow
 from sip.grammar import LWS, format_params, readable, unquote
 from sip.headers.address import NameAddr
 from sip.message import REASONS, Request
-from sip.uri import Uri, parse_uri
+from sip.uri import SipUri, Uri, parse_uri, unescape
 
 _NS: Final = 1_000_000_000
 # qvalue = ( "0" [ "." 0*3DIGIT ] ) / ( "1" [ "." 0*3("0") ] )
@@ -120,6 +120,11 @@ class RegistrarConfig:
     """RFC 3608: Service-Route values for the 200."""
 
 
+#: Contact parameters that are not the client's to say: what comes back is made anew.
+_NOT_KEPT: Final = frozenset({"q", "expires", "pub-gruu", "temp-gruu"})
+#: What a URI parameter may not hold as it stands (RFC 3261 §25.1, paramchar).
+_GR_ESCAPED: Final = re.compile(r"[^A-Za-z0-9\-_.!~*'()\[\]/:&+$]")
+
 DEFAULT_CONFIG: Final = RegistrarConfig()
 
 
@@ -199,7 +204,9 @@ class _Update:
         self.removed = list(removed)
         self.path = tuple(readable(value) for value in request.values("Path"))
         self.outbound_used = False
-        self.outbound_asked = config.outbound and "outbound" in request.option_tags("Supported")
+        supported = request.option_tags("Supported")
+        self.outbound_asked = config.outbound and "outbound" in supported
+        self.gruu_asked = "gruu" in supported
 
     def result(self) -> RegisterResult:
         request = self.request
@@ -224,9 +231,19 @@ class _Update:
 
     def success_headers(self) -> tuple[tuple[str, str], ...]:
         headers = [("Contact", binding.header_value(self.now_ns)) for binding in self.current]
+        if self.gruu_asked:
+            aor = self.request.to.sip_uri
+            headers = [
+                (name, f'{value};pub-gruu="{public_gruu(aor, binding.instance)}"')
+                if binding.instance
+                else (name, value)
+                for (name, value), binding in zip(headers, self.current, strict=True)
+            ]
         headers += [("Path", value) for value in self.path]
         headers += [("Service-Route", value) for value in self.config.service_route]
-        headers.append(("Supported", "path, outbound" if self.config.outbound else "path"))
+        headers.append(
+            ("Supported", "path, outbound, gruu" if self.config.outbound else "path, gruu")
+        )
         if self.outbound_used:
             headers.append(("Require", "outbound"))
             if self.config.flow_timer_s:
@@ -332,7 +349,7 @@ class _Update:
         lifetime_s = min(lifetime_s, config.max_expires_s)
         if nat and config.nat_expires_s and flow.transport == "udp":
             lifetime_s = min(lifetime_s, max(config.nat_expires_s, config.min_expires_s))
-        params = {k: v for k, v in contact.params.items() if k not in ("q", "expires")}
+        params = {k: v for k, v in contact.params.items() if k not in _NOT_KEPT}
         methods = contact.param("methods")
         allowed = request.values("Allow") if methods is None else methods.split(",")
         identity = f"{instance}\n{reg_id}" if reg_id else contact.uri_text
@@ -382,6 +399,24 @@ def _outbound_id(contact: NameAddr) -> tuple[str, int]:
     if not (value.isascii() and value.isdigit()) or not 0 < int(value[:11]) < 2**31:
         raise MalformedHeader("Contact", "bad reg-id")
     return instance, int(value)
+
+
+def public_gruu(aor: SipUri, instance: str) -> str:
+    """The public GRUU of an instance at an address of record (RFC 5627 §5.3).
+
+    Temporary GRUUs are not made: callers are hidden by us, not by their address.
+    """
+    value = _GR_ESCAPED.sub(lambda found: _percent(found.group()), instance.strip("<>"))
+    return f"{aor.scheme}:{aor.user}@{aor.host_text};gr={value}"
+
+
+def _percent(text: str) -> str:
+    return "".join([f"%{octet:02X}" for octet in text.encode("utf-8", "surrogateescape")])
+
+
+def has_instance(binding: Binding, gr: str) -> bool:
+    """Whether a GRUU with the ``gr`` parameter `gr` (as written) means this binding."""
+    return bool(gr) and binding.instance.strip("<>").lower() == unescape(gr).lower()
 
 
 def qvalue(contact: NameAddr) -> float:

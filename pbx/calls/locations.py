@@ -22,7 +22,7 @@ from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict, Meta, Record
 from pbx.kernel.events import Event
 from sip.flow import Flow, Target, elsewhere
-from sip.registrar import Binding, Removal
+from sip.registrar import Binding, Removal, has_instance
 
 if TYPE_CHECKING:
     from pbx.calls.node import SignalNode
@@ -69,8 +69,11 @@ class Locations:
         """The location of ``name@domain``, if it ever registered."""
         return self._table.get(address)
 
-    def contacts(self, address: str) -> list[Contact]:
-        """What to try for a call, as the registrar knows it."""
+    def contacts(self, address: str, gr: str | None = None) -> list[Contact]:
+        """What to try for a call, as the registrar knows it.
+
+        `gr` is the parameter of a GRUU: only the device it names (RFC 5627 §5.1).
+        """
         location = self._table.get(address)
         if location is None:
             return []
@@ -84,7 +87,7 @@ class Locations:
                 binding.q,
             )
             for binding in location.bindings
-            if binding.expires_ns > now_ns
+            if binding.expires_ns > now_ns and (gr is None or has_instance(binding, gr))
         ]
 
     def _target_of(self, binding: Binding, owner: str) -> Target | None:

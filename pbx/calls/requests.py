@@ -27,7 +27,7 @@ ALLOW: Final = (
     "INVITE, ACK, CANCEL, BYE, OPTIONS, REGISTER, MESSAGE, INFO, UPDATE, PRACK, REFER, NOTIFY, "
     "SUBSCRIBE"
 )
-SUPPORTED: Final = "replaces, timer, 100rel, path, outbound"
+SUPPORTED: Final = "replaces, timer, 100rel, path, outbound, gruu"
 #: Request bodies that carry digits (legacy INFO usage).
 _DTMF_TYPES: Final = frozenset({"application/dtmf-relay", "application/dtmf"})
 #: In-dialog methods that cross the bridge.

@@ -49,7 +49,8 @@ class Router:
         account = self._directory.account(user, domain)
         if account is None:
             return Route([], 404, f"no account {user}@{domain}")
-        contacts = self._locations.contacts(account.address)
+        gr = uri.params["gr"] or "" if "gr" in uri.params else None
+        contacts = self._locations.contacts(account.address, gr)
         if not contacts:
             return Route([], 480, f"{account.address} has no registered device")
         return Route(contacts, 0, f"account {account.address}", account.address)

@@ -317,6 +317,10 @@ class Dialog:
             return flow
         if not isinstance(uri, SipUri):
             return flow
+        if flow is not None and "gr" in uri.params:
+            # A GRUU (RFC 5627) names a device at its registrar, who may be us; the way to it is the
+            # one it sends over.
+            return flow
         if flow is not None and flow.transport == "udp" and uri.host != flow.remote[0]:
             private = self.core.config.private_host or private_host
             if private(uri.host):

@@ -8,7 +8,16 @@ import pytest
 
 from sip.flow import Flow
 from sip.message import Request
-from sip.registrar import Binding, RegisterResult, RegistrarConfig, evaluate, expire
+from sip.registrar import (
+    Binding,
+    RegisterResult,
+    RegistrarConfig,
+    evaluate,
+    expire,
+    has_instance,
+    public_gruu,
+)
+from sip.uri import SipUri, parse_uri
 
 NS = 1_000_000_000
 NOW = 1_780_000_000 * NS
@@ -102,7 +111,7 @@ def test_first_registration() -> None:
     assert binding.flow == UDP
     assert str(binding.uri) == binding.contact
     assert listed(result) == ["<sip:401@198.51.100.7:5060;ob>;audio;q=0.7;expires=600"]
-    assert header(result, "Supported") == "path, outbound"
+    assert header(result, "Supported") == "path, outbound, gruu"
     assert header(result, "Date") == "Thu, 28 May 2026 20:26:40 GMT"
 
 
@@ -335,10 +344,10 @@ def test_service_route() -> None:
     config = RegistrarConfig(service_route=("<sip:edge;lr>",), outbound=False)
     result = apply(register(PUBLIC), config=config)
     assert header(result, "Service-Route") == "<sip:edge;lr>"
-    assert header(result, "Supported") == "path"
+    assert header(result, "Supported") == "path, gruu"
 
 
-OUTBOUND = (("Supported", "path, outbound, gruu"),)
+OUTBOUND = (("Supported", "path, outbound"),)
 
 
 def test_outbound_replaces_by_instance_and_reg_id() -> None:
@@ -471,3 +480,34 @@ def test_ipv6_flow_round_trip() -> None:
 def test_contact_id_is_deterministic() -> None:
     assert bound(PUBLIC)[0].contact_id == bound(PUBLIC)[0].contact_id
     assert bound(PUBLIC)[0].contact_id != bound("<sip:402@198.51.100.7>")[0].contact_id
+
+
+# --- GRUU, RFC 5627 ------------------------------------------------------------------------------
+
+GRUU = (("Supported", "path, gruu"),)
+
+
+def test_public_gruu_for_who_supports_it() -> None:
+    """One for each binding with an instance; the client's own idea of it is not kept."""
+    contact = f'{PUBLIC};{UUID};pub-gruu="sip:boss@corp1.un;gr=x";temp-gruu="sip:t@corp1.un;gr"'
+    result = apply(register(contact, extra=GRUU), bound("<sip:401@198.51.100.9>", call_id="other"))
+    plain, made = listed(result)
+    assert "gruu" not in plain
+    gruu = "sip:401@corp1.un;gr=urn:uuid:00000000-0000-1000-8000-000A95A0E128"
+    assert made.endswith(f';pub-gruu="{gruu}"')
+    assert made.count("gruu=") == 1
+    assert "gruu" in (header(result, "Supported") or "")
+    assert "gruu" not in listed(apply(register(f"{PUBLIC};{UUID}")))[0]
+
+
+def test_gruu_names_its_instance_and_no_other() -> None:
+    odd = '+sip.instance="<urn:x-y:a;b=c d>"'
+    (binding,) = bound(f"{PUBLIC};{odd}")
+    uri = parse_uri(public_gruu(parse_uri("sip:401@corp1.un"), binding.instance))  # type: ignore[arg-type]
+    assert isinstance(uri, SipUri)
+    gr = uri.params["gr"] or ""
+    assert gr == "urn:x-y:a%3Bb%3Dc%20d"
+    assert has_instance(binding, gr)
+    assert has_instance(binding, gr.upper().replace("%3B", "%3b"))
+    assert not has_instance(binding, "urn:x-y:a")
+    assert not has_instance(bound(PUBLIC)[0], "")

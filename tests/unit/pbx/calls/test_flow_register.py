@@ -420,3 +420,44 @@ def test_contact_that_nothing_can_be_sent_to(port: str) -> None:
     """)
     lab.end()
     assert not lab.log.of(BindingAdded)
+
+
+def test_gruu_reaches_one_device() -> None:
+    """RFC 5627 §5.1: of two phones of an account the named one rings; a gone one is 480."""
+    lab = Lab("alice")
+    for name in ("desk", "mobile"):
+        lab.add(name, "bob", bind=False)
+        phone = lab.phones[name]
+        contact = f'Contact: <sip:{name}@{phone.host}>;+sip.instance="<urn:x:{name}>"'
+        _register(lab, name, f"{contact}\r\nSupported: gruu\r\n", user="bob", contact=False)
+        lab.play(f'{name} < 200 | pub-gruu="sip:bob@example.org;gr=urn:x:{name}"')
+    lab.play("""
+        alice > INVITE sip:bob@example.org;gr=urn:x:mobile a1
+        mobile.2 < INVITE a1 | Request-URI: sip:mobile@203.0.113.13
+        mobile.2 > 486
+        mobile.2 < ACK
+        alice < 486
+        alice.2 > INVITE sip:bob@example.org;gr=urn:x:none a1
+        alice.2 < 480
+        alice.3 > INVITE sip:bob@example.org;gr a1
+        alice.3 < 480
+    """)
+
+
+def test_phone_that_gives_its_gruu_as_contact() -> None:
+    """Requests in the dialog go where it sends from: the GRUU itself leads to us."""
+    lab = Lab("alice bob")
+    gruu = "<sip:bob@example.org;gr=urn:x:1>"
+    lab.play(f"""
+        alice > INVITE bob a1 | Contact: <sip:alice@example.org;gr=urn:x:2>
+        bob < INVITE a1
+        bob > 200 b1 | Contact: {gruu}
+        bob < ACK | Request-URI: sip:bob@example.org;gr=urn:x:1
+        alice < 200 b1
+        alice > ACK
+        bob > BYE
+        bob < 200 BYE
+        alice < BYE
+        alice > 200
+    """)
+    lab.end()
