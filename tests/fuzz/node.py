@@ -1,8 +1,9 @@
 """Mutants of the messages of a real call, thrown at engine and call control while it runs.
 
 ``python -m tests.fuzz.node --seed 1 --rounds 1000`` hunts; ``test_node.py`` does some rounds in
-every run. A round is one call between two registered phones. Its own messages, mutated, come from
-both phones and from a stranger, while it rings and while it is up. Whatever happens to that call,
+every run. A round is one call between two registered phones, of which one watches the calls of the
+other; in every third round somebody picks the call up. Its own messages, mutated, come from both
+phones and from a stranger, while it rings and while it is up. Whatever happens to that call,
 nothing may raise, and when time has passed nothing may be left.
 """
 
@@ -47,11 +48,19 @@ class Round:
         self.mutants = mutants
         self.last: tuple[bytes, tuple[str, int]] = (b"", STRANGER)
         """What was fed when something raised."""
+        self.lamp_tag = ""
+        """The server's, in Bob's subscription."""
 
     def play(self) -> None:
         """Raises whatever breaks a rule."""
         for name, source in (("alice", ALICE), ("bob", BOB)):
             self._register(name, source)
+        extra = "Event: dialog\r\nExpires: 300\r\n"
+        self._sent_twice("SUBSCRIBE", BOB, user="bob", to="alice", call_id="lamp", extra=extra)
+        for notify in self.node.told(BOB):
+            if notify.method == "NOTIFY":
+                self._feed(self._response(notify, 200, b"", ""), BOB)
+                self.lamp_tag = notify.from_tag
         uri = f"sip:bob@{DOMAIN}"
         extra = "Supported: 100rel, timer, replaces\r\nAllow: INVITE, ACK, BYE, UPDATE, PRACK\r\n"
         first = request("INVITE", to="bob", source=ALICE, extra=extra, body=SDP, branch="i1")
@@ -68,6 +77,10 @@ class Round:
             for body, lines in ((b"", ""), (SDP, "Require: 100rel\r\nRSeq: 1\r\n"))
         ]
         ringing.append(request("CANCEL", to="bob", source=ALICE, cseq=2, branch="i2"))
+        if self.seed % 3 == 0:
+            self._feed(self._response(invite, 180, b"", ""), BOB)
+            extra = f"Replaces: {invite.call_id};to-tag=bobs;from-tag={invite.from_tag}\r\n"
+            self._sent_twice("INVITE", ALICE, to="bob", call_id="pick", extra=extra, body=SDP)
         self._throw(ringing)
         answer = self._response(invite, 200, SDP, "Supported: timer\r\nSession-Expires: 90\r\n")
         self._feed(answer, BOB)
@@ -79,6 +92,32 @@ class Round:
         self.node.advance(4000.0)  # session timers and all their transactions
         sizes = self.node.sizes()
         assert not any(sizes.values()), sizes
+
+    def _sent_twice(
+        self,
+        method: str,
+        source: tuple[str, int],
+        *,
+        to: str,
+        call_id: str,
+        extra: str,
+        user: str = "alice",
+        body: bytes = b"",
+    ) -> None:
+        """A request and its repetition with credentials, if it is challenged."""
+
+        def made(cseq: int, line: str) -> bytes:
+            return request(
+                method, user=user, to=to, source=source, call_id=call_id, cseq=cseq,
+                branch=f"{call_id}{cseq}", extra=extra + line, body=body,
+            )  # fmt: skip
+
+        answers = [readable(data) for data in self.node.datagram(made(1, ""), source)]
+        challenge = next((heard for heard in answers if heard and heard.status == 401), None)
+        if challenge is not None:
+            uri = f"sip:{to}@{DOMAIN}"
+            self._feed(made(2, credentials(challenge.raw, method, user=user, uri=uri)), source)
+            self.node.advance(0.1)
 
     def _register(self, name: str, source: tuple[str, int]) -> None:
         [challenge] = self.node.datagram(
@@ -119,6 +158,14 @@ class Round:
                 body=body,
             )  # fmt: skip
             messages.append(from_bob)
+        for expires_s in (0, 90, 2**32):
+            lines = f"Event: dialog\r\nExpires: {expires_s}\r\n"
+            refresh = request(
+                "SUBSCRIBE", user="bob", to="alice", source=BOB, cseq=self.rng.randrange(3, 9),
+                to_tag=self.lamp_tag, branch=f"s{self.rng.getrandbits(32)}", call_id="lamp",
+                extra=lines,
+            )  # fmt: skip
+            messages.append(refresh)
         asked = [readable(data) for at in (ALICE, BOB) for data in self.node.sent.pop(at, [])]
         return messages + [
             self._response(heard, self.rng.choice((200, 491)), SDP, "")

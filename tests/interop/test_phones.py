@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -73,6 +74,24 @@ def test_phones_talk_when_they_signal_over_tls(
         callee.hangup(incoming)
         assert caller.ended(call)["status"] == 200
         tls_server.await_no_calls()
+
+
+@pytest.mark.parametrize("transport", ["tls", "tcp"])
+def test_a_phone_whose_connection_died_is_not_there(
+    tmp_path: Path, phone_of: PhoneOf, transport: str
+) -> None:
+    """Both it and the server lost power; its registration did not. The caller gets 480."""
+    listeners = ("127.0.0.1:0/udp", f"127.0.0.1:0/{transport}")
+    with ServerProcess(tmp_path / "server", listeners=listeners, settings=SETTINGS) as server:
+        with_accounts(server)
+        bob = phone_of(server, "bob", transport=transport)
+        bob.kill()
+        server.kill()
+        server.start()
+        assert f"bob@{DOMAIN}" in {row["account"] for row in server.registrations()}
+        alice = phone_of(server, "alice")
+        call = alice.call(f"sip:bob@{DOMAIN}")
+        assert alice.ended(call)["status"] == 480
 
 
 def test_hold_is_silent_and_resume_brings_both_voices_back(

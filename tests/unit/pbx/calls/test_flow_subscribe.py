@@ -11,7 +11,8 @@ from pbx.calls.event_packages import MessageCounts
 from pbx.domain.accounts import AccountDeleted
 from pbx.eventlog import MemoryLog, Meta
 from sip.message import Request
-from tests.unit.pbx.calls.lab import SERVER, Lab
+from tests.unit.pbx.calls.lab import Lab
+from tests.unit.pbx.calls.phone import SERVER
 
 NS = "{urn:ietf:params:xml:ns:dialog-info}"
 RINGING = """
