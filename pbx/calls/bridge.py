@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from media.ng.figures import LegMedia
 from pbx.calls.leg import Leg
-from pbx.calls.ports import MediaReply
+from pbx.calls.ports import MediaParty, MediaReply
 from pbx.domain.calls import MediaAllocated, MediaStats
 
 if TYPE_CHECKING:
@@ -68,6 +68,13 @@ class Bridge:
             self._guard(done),
             early=early,
         )
+
+    def answer_alone(self, offerer: Leg, body: bytes, now: float, done: Done) -> None:
+        """As :meth:`answer`, while nobody is at the other end yet."""
+        if not self.released:
+            party = offerer.party()
+            nobody = MediaParty(f"{offerer.id}.0", "", "")
+            self.call.node.media.answer(self.id, party, nobody, body, now, self._guard(done))
 
     def note_allocated(self, now: float) -> None:
         """The first offer was accepted: a fact of the call."""

@@ -21,6 +21,7 @@ from sip.errors import RemoteProtocolError
 from sip.registrar import qvalue
 
 if TYPE_CHECKING:
+    from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
     from pbx.calls.timers import Timer
     from sip.events import InviteAnswered, InviteFailed, InviteProgress
@@ -65,8 +66,12 @@ class DialListener(Protocol):
 
     def dial_failed(self, failure: Failure, now: float) -> None: ...
 
-    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
-        """An answered leg came in their place; `body` answers the offer of the dial."""
+    def dial_taken(self, leg: Leg, body: bytes, bridge: Bridge, now: float) -> None:
+        """An answered leg came in their place; in `bridge`, `body` answers the offer."""
+        ...
+
+    def dial_source(self) -> tuple[Leg, bytes]:
+        """Whom the dial is for, and what that party offers, not yet rewritten."""
         ...
 
 
@@ -138,10 +143,15 @@ class Dial:
         """What the branches are offered; empty with a late offer."""
         return self._body
 
-    def taken(self, leg: Leg, body: bytes, now: float) -> None:
+    @property
+    def source(self) -> tuple[Leg, bytes]:
+        """Whom the dial is for, and its offer as it came."""
+        return self._listener.dial_source()
+
+    def taken(self, leg: Leg, body: bytes, bridge: Bridge, now: float) -> None:
         """`leg` picked the call up: nobody else rings any more."""
         self.stop(CANCELLED_ELSEWHERE, now, cause.COMPLETED_ELSEWHERE)
-        self._listener.dial_taken(leg, body, now)
+        self._listener.dial_taken(leg, body, bridge, now)
 
     def _finish(self) -> None:
         self.active = False

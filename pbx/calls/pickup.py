@@ -6,10 +6,10 @@ The dialog between us and the ringing phone is known to its neighbours by the ``
 - the caller of an INVITE with Replaces (its call lives only until it is joined), or
 - the transferee of a REFER whose Refer-To has such a Replaces.
 
-Both end in an answered leg, the *picker*. It is offered the description that the ringing phones
-were offered; its answer counts as theirs would: they are cancelled with the Reason that keeps them
-from logging a missed call (RFC 3326), and the caller gets its 200. Until then they go on ringing,
-and one that answers first has the call.
+Both end in an answered leg, the *picker*. It is offered, in a media session of its own, what the
+ringing phones were offered; its answer counts as theirs would: they are cancelled with the Reason
+that keeps them from logging a missed call (RFC 3326), and the caller gets its 200. Until then they
+go on ringing, and one that answers first has the call.
 
 An INVITE brings an offer of its own, but so did the one of the caller, and two offers cannot answer
 each other. So it is accepted with an answer that takes its streams as inactive, and a re-INVITE
@@ -22,9 +22,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pbx.calls import cause, sdp_text
+from pbx.calls.bridge import Bridge
 from pbx.calls.call import CallState
 from pbx.calls.cause import End, EndedBy
 from pbx.calls.leg import Leg, LegState
+from pbx.calls.ports import MediaReply
 from pbx.calls.rearrange import TRANSFERRED, move_leg
 from pbx.domain.calls import CallAnswered
 
@@ -57,13 +59,43 @@ def _domain(address: str) -> str:
 def answer_invite(call: Call, found: Leg, offer: bytes, now: float) -> None:
     """Take the INVITE of `call` on, whose caller shall get the call of `found`."""
     picker = call.caller
+    bridge = call.bridge = Bridge(call)
+
+    def offered(reply: MediaReply, later: float) -> None:
+        if reply.error:
+            _refuse(call, 500, reply.error, later)
+            return
+        bridge.note_allocated(later)
+        # The service makes it an answer that the later offer can follow (RFC 3264 §8: one origin).
+        waiting = sdp_text.inactive_answer(offer)
+        bridge.answer_alone(picker, waiting, later, answered)
+
+    def answered(reply: MediaReply, later: float) -> None:
+        refused = refusal(found, call.account)
+        if reply.error:
+            _refuse(call, 500, reply.error, later)
+        elif refused is not None:
+            _refuse(call, *refused, later)
+        else:
+            _accept(call, found, reply.sdp, later)
+
+    bridge.offer(picker, None, offer, now, offered)
+
+
+def _refuse(call: Call, status: int, reason: str, now: float) -> None:
+    call.decided("replaces", str(status), reason, now)
+    call.finish(cause.failure(status, EndedBy.SERVER, reason), now)
+
+
+def _accept(call: Call, found: Leg, answer: bytes, now: float) -> None:
+    picker = call.caller
     picker.answered(now)
     call.answered_at = now
     call.state = CallState.ANSWERED
     call.node.call_answered(call)
     elapsed_ms = call.journal.elapsed_ms(now)
     call.journal.write(CallAnswered(leg_id=picker.id, peer_leg_id="", elapsed_ms=elapsed_ms))
-    picker.usage.accept(sdp_text.inactive_answer(offer), now=now)
+    picker.usage.accept(answer, now=now)
 
     def done(status: int, reason: str, later: float) -> None:
         if status >= 300:
@@ -75,7 +107,9 @@ def answer_invite(call: Call, found: Leg, offer: bytes, now: float) -> None:
 class Pickup:
     """One pickup under way; ``Rearrangement`` of both calls until it is decided."""
 
-    __slots__ = ("_done", "_over", "call", "dial", "found", "joining", "old", "picker")
+    __slots__ = (
+        "_bridge", "_done", "_over", "call", "dial", "found", "joining", "old", "picker",
+    )  # fmt: skip
 
     def __init__(self, call: Call, picker: Leg, found: Leg, done: PickupDone) -> None:
         """`done(status, reason, now)` comes once; with 200 the picker has left `call`."""
@@ -88,12 +122,23 @@ class Pickup:
         self.joining = True
         self._over = False
         self._done = done
+        self._bridge = Bridge(self.old)
         call.transfer = self
         self.old.claimed_by = self
 
     def start(self, now: float) -> None:
         """Offer the caller's description to the picker."""
-        self.picker.send_offer(self.dial.offer, now, self._replied)
+        offerer, offer = self.dial.source
+        self._bridge.offer(offerer, self.picker, offer, now, self._rewritten)
+
+    def _rewritten(self, reply: MediaReply, now: float) -> None:
+        if self._over:
+            return
+        if reply.error:
+            self._fail(500, reply.error, now)
+            return
+        self._bridge.note_allocated(now)
+        self.picker.send_offer(reply.sdp, now, self._replied)
 
     def _replied(self, status: int, answer: bytes, now: float) -> None:
         if self._over:
@@ -117,7 +162,7 @@ class Pickup:
             old.counted.remove(ringing)
             limits.release([ringing])
         move_leg(picker, call, old, old.caller, now)
-        self.dial.taken(picker, answer, now)
+        self.dial.taken(picker, answer, self._bridge, now)
         self._done(200, "OK", now)
         call.pair = None
         call.finish(TRANSFERRED, now)
@@ -125,6 +170,7 @@ class Pickup:
     def _fail(self, status: int, reason: str, now: float) -> None:
         if not self._over:
             self._close()
+            self._bridge.release(now)
             self._done(status, reason, now)
 
     def _close(self) -> None:

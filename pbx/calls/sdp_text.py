@@ -64,8 +64,9 @@ def inactive_answer(offer: bytes) -> bytes:
 
     All formats stay, so that the offer which follows soon finds the streams in place. Streams
     of other kinds are refused, and secured ones, since an answer to them needs keys (RFC 3264 §6).
+    The address is one where nobody listens (RFC 5737, RFC 6666): 0.0.0.0 would mean the old hold.
     """
-    family = b"IP6 ::" if b"\nc=IN IP6" in offer else b"IP4 0.0.0.0"
+    family = b"IP6 100::1" if b"\nc=IN IP6" in offer else b"IP4 192.0.2.1"
     lines = [b"v=0", b"o=- 0 0 IN " + family, b"s=-", b"c=IN " + family, b"t=0 0"]
     taken = False
     for line in offer.splitlines():

@@ -208,12 +208,18 @@ class Setup:
         )
         self.call.finish(end, now, reason or "")
 
-    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
+    def dial_taken(self, leg: Leg, body: bytes, bridge: Bridge, now: float) -> None:
         """Somebody picked the call up while it rang."""
         call = self.call
         self.callee = leg
-        assert call.bridge is not None  # there was an offer
-        call.bridge.answer(call.caller, leg, body, now, self._answer_ready)
+        if call.bridge is not None:
+            call.bridge.release(now)
+        call.bridge = bridge
+        bridge.answer(call.caller, leg, body, now, self._answer_ready)
+
+    def dial_source(self) -> tuple[Leg, bytes]:
+        """The caller, who calls for itself."""
+        return self.call.caller, self.call.caller.agreed_body
 
     # The caller's side.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from pbx.calls import cause
+from pbx.calls import cause, sdp_text
 from pbx.calls.cause import Q850_NORMAL, End, EndCause, EndedBy
 from pbx.calls.dial import Contact, Dial, Failure
 from pbx.calls.join import Join, Rejoin
@@ -121,12 +121,19 @@ class Transfer:
         """Nobody took it: the old pair goes on."""
         self._failed(failure.status, failure.reason, now)
 
-    def dial_taken(self, leg: Leg, body: bytes, now: float) -> None:
+    def dial_taken(self, leg: Leg, body: bytes, bridge: Bridge, now: float) -> None:
         """The target's phone rang, and a neighbour took the call."""
         self._target_leg = leg
         self.joining = True
-        assert self._join is not None
-        self._join.right_answered(leg, body, now)
+        join = self._join
+        assert join is not None
+        join.bridge.release(now)
+        join.bridge = bridge
+        join.right_answered(leg, body, now)
+
+    def dial_source(self) -> tuple[Leg, bytes]:
+        """The transferee is who will talk."""
+        return self.transferee, sdp_text.with_sendrecv(self.transferee.agreed_body)
 
     # Outcome.
 

@@ -37,7 +37,7 @@ HEARTBEAT_S = 1.1
 ECHO_S = 70.0
 CORRUPTED = "a datagram was corrupted"
 
-TRANSFERS = frozenset({"blind", "attended", "semi-attended", "taken-over"})
+TRANSFERS = frozenset({"blind", "attended", "semi-attended", "taken-over", "picked-up"})
 #: In these the server has to end calls by itself.
 HALF_DEAD = frozenset({"lost-ack", "power-cut", "restart"})
 #: How long media may take to follow signalling.

@@ -391,6 +391,25 @@ def taken_over(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     )
 
 
+def picked_up(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """A neighbour takes the call while the callee's phone rings; or that one is as fast."""
+    assert cast.third is not None
+    caller, picker = hang_up(rng)
+    plan.caller_script = CallerScript(
+        steps=caller,
+        cancel_after_s=rng.choice((150.0, rng.uniform(0.5, 3.0))),
+        reliable=rng.choice(("", "supported")),
+    )
+    callee = answering(rng, (Step(rng.uniform(2.0, 40.0), BYE),))
+    callee.progress = rng.choice((180, 183))
+    callee.picked_up_by = only_phone(cast.third)
+    callee.picked_up_after_s = rng.choice((0.05, rng.uniform(0.1, 3.0)))
+    callee.picker = CallerScript(steps=(*picker, Step(60.0, BYE)))
+    if rng.random() < 0.6:
+        callee.answer_after_s = None
+    plan.callee_scripts[only_phone(cast.callee)] = callee
+
+
 MIX: tuple[Scenario, ...] = (
     Scenario("plain", 26, plain),
     Scenario("refused", 8, refused),
@@ -416,6 +435,7 @@ MIX: tuple[Scenario, ...] = (
     Scenario("attended", 5, attended, third=True),
     Scenario("semi-attended", 2, semi_attended, third=True),
     Scenario("taken-over", 2, taken_over, third=True),
+    Scenario("picked-up", 2, picked_up, third=True),
 )
 
 BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in MIX}

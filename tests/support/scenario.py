@@ -68,6 +68,10 @@ class CalleeScript:
     session_timer: bool = True
     vanish_after_s: float | None = None
     silent: bool = False
+    picked_up_by: str = ""
+    """Phone that takes the call while this one rings (RFC 3891), so long after it began to."""
+    picked_up_after_s: float = 0.0
+    picker: CallerScript | None = None
 
 
 @dataclass(slots=True)

@@ -326,6 +326,19 @@ class PhoneCall(MidCall):
             self.progress_body = body
             self.progress_timer = self.phone.scheduler.after(T1_S, self._progress_again, T1_S)
         server.respond(script.progress, headers, body)
+        if script.picked_up_by:
+            self.phone.scheduler.after(script.picked_up_after_s, self._be_picked_up)
+
+    def _be_picked_up(self) -> None:
+        """A neighbour sends INVITE with Replaces for this dialog, if it still rings."""
+        script = self.script
+        assert isinstance(script, CalleeScript)
+        if self.state != "early" or not self.phone.powered:
+            return
+        picker = script.picker or CallerScript()
+        picker.replaces = f"{self.call_id};to-tag={self.local_tag};from-tag={self.remote_tag}"
+        phone = self.phone.surroundings.phones[script.picked_up_by]
+        phone.invite(self.plan, f"sip:{self.phone.user}@{self.phone.domain}", picker)
 
     def _progress_again(self, interval_s: float) -> None:
         """A reliable provisional response is repeated until its PRACK (RFC 3262 §3)."""

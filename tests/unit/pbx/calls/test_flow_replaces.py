@@ -159,8 +159,10 @@ def test_pickup() -> None:
     assert story[8:] == [
         "started dan to bob",
         story[9],
+        "media 1",
         "answered dan",
         "talking dan nobody",
+        "media 2 @1000",
         "moved dan",
         "ended dan 200 normal/16 by server",
         "created X dan @1000",

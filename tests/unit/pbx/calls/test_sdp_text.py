@@ -62,8 +62,8 @@ def test_inactive_answer_takes_plain_audio_only() -> None:
         b"m=audio 0 RTP/SAVP 0",
         b"m=audio 0 RTP/AVP 0",
     ]
-    session = (b"v=0", b"o=- 0 0 IN IP4 0.0.0.0", b"s=-", b"c=IN IP4 0.0.0.0", b"t=0 0")
+    session = (b"v=0", b"o=- 0 0 IN IP4 192.0.2.1", b"s=-", b"c=IN IP4 192.0.2.1", b"t=0 0")
     assert tuple(answer.splitlines()[:5]) == session
     six = sdp_text.inactive_answer(AUDIO.replace(b"c=IN IP4 192.0.2.1", b"c=IN IP6 2001:db8::1"))
-    assert b"c=IN IP6 ::\r\n" in six
+    assert b"c=IN IP6 100::1\r\n" in six
     assert sdp_text.direction(answer) == "inactive"
