@@ -144,7 +144,7 @@ class Subscriptions:
             return None, 403
         if node.directory.by_address(resource) is None:
             return None, 404
-        if node.stopping or len(self) >= node.config.subscriptions:
+        if node.stopping or node.draining or len(self) >= node.config.subscriptions:
             return None, 503
         if self._per_subscriber[subscriber] >= node.config.subscriptions_per_account:
             return None, 403

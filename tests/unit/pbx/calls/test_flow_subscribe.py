@@ -9,6 +9,7 @@ import pytest
 
 from pbx.calls.event_packages import MessageCounts
 from pbx.domain.accounts import AccountDeleted
+from pbx.domain.nodes import NodeDrainSet
 from pbx.eventlog import MemoryLog, Meta
 from sip.message import Request
 from tests.unit.pbx.calls.lab import Lab
@@ -390,4 +391,17 @@ def test_refresh_of_a_subscription_that_a_restart_forgot() -> None:
     lab.play("dan > SUBSCRIBE | Event: dialog\ndan < 481")
     subscribed(lab, "dan.2", "bob")
     unsubscribe(lab, "dan.2")
+    lab.end()
+
+
+def test_a_node_that_is_to_be_empty_takes_no_subscription() -> None:
+    """Those that are there go on until their phones come to another node."""
+    lab = Lab("alice bob dan")
+    subscribed(lab, "dan", "bob")
+    log = MemoryLog()
+    log.append("node/lab", 0, [NodeDrainSet(on=True)], Meta())
+    for record in log.read_stream("node/lab"):
+        lab.node.apply(record)
+    lab.play("alice > SUBSCRIBE bob | Event: dialog\nalice < 503 | Retry-After: ")
+    unsubscribe(lab, "dan")
     lab.end()
