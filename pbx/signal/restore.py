@@ -43,15 +43,25 @@ def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: boo
         node.peers.fold(record.stream, record.event, record.time_ns)
     name = node.config.node
     projected = read_projected(data, event_log, name)
-    restore_bindings(event_log, node.locations, None if clustered else projected.bindings)
+    if clustered:
+        restore_bindings(event_log, node.locations, None, owners=True)
+    else:
+        restore_bindings(event_log, node.locations, projected.bindings)
     _close(event_log, name, open_calls(event_log, name, projected.calls))
     return position
 
 
 def restore_bindings(
-    event_log: EventLog, locations: Locations, projected: ProjectedBindings | None
+    event_log: EventLog,
+    locations: Locations,
+    projected: ProjectedBindings | None,
+    *,
+    owners: bool = False,
 ) -> None:
-    """Fill `locations` with what the log's bindings fold to."""
+    """Fill `locations` with what the log's bindings fold to; `owners`: and at which node they are.
+
+    A server that stands alone has all of them, whatever its name was.
+    """
     after = START
     if projected is not None:
         after = projected.position
@@ -60,7 +70,8 @@ def restore_bindings(
             location.version = version
             locations.set(address, location, tuple(projected.bindings.get(address, ())))
     for record in event_log.read(after, category="pbx.bindings"):
-        locations.fold(record.stream, record.version, record.event, record.node)
+        node = record.node if owners else ""
+        locations.fold(record.stream, record.version, record.event, node)
 
 
 def open_calls(event_log: EventLog, node: str, projected: ProjectedCalls | None) -> list[str]:
