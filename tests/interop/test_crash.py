@@ -78,6 +78,7 @@ def test_phones_call_again_after_a_crash_without_registering_anew(
         call = alice.call(f"sip:bob@{DOMAIN}")
         bob.answer(bob.ringing())
         alice.confirmed(call)
+        server.await_calls(1)  # what is younger than 10 ms may be lost
         server.kill()
         server.start()
         alice.do("hangup", call=call)

@@ -238,6 +238,10 @@ class ServerProcess:
         """The CDRs once there are `count` of them."""
         return self._await(self.cdrs, lambda rows: len(rows) >= count, timeout_s)
 
+    def await_calls(self, count: int, timeout_s: float = 10.0) -> list[dict[str, Any]]:
+        """The calls that are up once there are `count` of them; they are in the log then."""
+        return self._await(self.calls, lambda rows: len(rows) >= count, timeout_s)
+
     def await_no_calls(self, timeout_s: float = 10.0) -> None:
         self._await(self.calls, lambda rows: not rows, timeout_s)
 
