@@ -1,6 +1,7 @@
 """The project role: follows the log and keeps the read model and the CDR files.
 
-Nothing waits for it: while it is down or behind, calls go on, and it catches up by itself.
+Nothing waits for it: while it is down or behind, or its database is away, calls go on, and it
+catches up by itself.
 """
 
 from __future__ import annotations
@@ -15,12 +16,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from pbx.datadir import DataDirectory
-from pbx.eventlog import open_log
-from pbx.kernel.errors import LogError, ReadModelError
-from pbx.readmodel.cdr_files import CdrFiles
-from pbx.readmodel.database import READ_MODEL_FILE, Database
-from pbx.readmodel.projections import all_projections
-from pbx.readmodel.runner import Projector
+from pbx.eventlog import EventLog, open_log
+from pbx.kernel.errors import LogError, ReadModelAway, ReadModelError
+from pbx.readmodel import Database, open_read_model
+from pbx.readmodel.share import Share
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Settings
 
@@ -28,8 +27,8 @@ log = logging.getLogger("pbx.project")
 
 LEASE_S: Final = 30.0
 """How long to wait for a command that is just catching up a read model nobody served."""
-
-
+RETRY_S: Final = 1.0
+"""Pause before trying again to reach a database that is away."""
 LOOK_S: Final = 5.0
 """How soon the end of the projector by a defect is noticed; its traceback is on standard error."""
 
@@ -63,29 +62,52 @@ def _asked_to_stop() -> Iterator[int]:
 
 def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:
     event_log = open_log(data.path, unseal=False)
-    database = Database(data.path / READ_MODEL_FILE)
-    stop = threading.Event()
     try:
-        with database.lease.held(LEASE_S):
-            files = CdrFiles(database, data.path / "CDRs")
-            if settings.cdr.text_files:
-                files.export()  # what a crash left between table and file
-                projections = all_projections(event_log, files.export)
-            else:
-                projections = all_projections(event_log)
-            projector = Projector(event_log, database, projections)
-            worker = threading.Thread(target=projector.run, args=(stop,), name="projector")
-            worker.start()
-            try:
-                context.ready()
-                while worker.is_alive() and not select.select([asked], [], [], LOOK_S)[0]:
-                    pass
-                died = not worker.is_alive()
-            finally:
-                stop.set()
-                worker.join()
-            log.info("projected %d records", projector.applied)
+        database = _opened(data, settings, context, asked)
+        if database is None:
+            return 0
+        try:
+            with contextlib.nullcontext() if database.shared else database.lease.held(LEASE_S):
+                return _share(event_log, database, settings, context, asked)
+        finally:
+            database.close()
     finally:
-        database.close()
         event_log.close()
+
+
+def _opened(
+    data: DataDirectory, settings: Settings, context: RoleContext, asked: int
+) -> Database | None:
+    """The read model; None if the role is told to end while the database is away."""
+    said = False
+    while True:
+        try:
+            return open_read_model(data.path, settings.readmodel.url)
+        except ReadModelAway as error:
+            if not said:
+                log.error("nothing is projected, trying again: %s", error)
+                context.ready()  # calls need no read model: the server is up
+            said = True
+        if select.select([asked], [], [], RETRY_S)[0]:
+            return None
+
+
+def _share(
+    event_log: EventLog, database: Database, settings: Settings, context: RoleContext, asked: int
+) -> int:
+    share = Share(event_log, database, text_files=settings.cdr.text_files)
+    share.tick()
+    stop = threading.Event()
+    worker = threading.Thread(target=share.run, args=(stop,), name="share")
+    worker.start()
+    try:
+        context.ready()
+        while worker.is_alive() and not select.select([asked], [], [], LOOK_S)[0]:
+            pass
+        died = not worker.is_alive()
+    finally:
+        stop.set()
+        worker.join()
+        share.close()
+    log.info("projected %d records", share.applied)
     return 1 if died else 0

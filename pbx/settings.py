@@ -12,6 +12,7 @@ describe it in an error. A tuple is a TOML list of the same form.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -37,6 +38,8 @@ class Key(NamedTuple):
     low: float | None
     high: float | None
     form: Form | None
+    secret: bool = False
+    """Holds a password: shown masked, or not at all where it is not even well-formed."""
 
 
 def key(
@@ -47,9 +50,10 @@ def key(
     low: float | None = None,
     high: float | None = None,
     form: Form | None = None,
+    secret: bool = False,
 ) -> Any:
     """A documented key; `low` and `high` are inclusive."""
-    return field(default=default, metadata={"key": Key(doc, unit, low, high, form)})
+    return field(default=default, metadata={"key": Key(doc, unit, low, high, form, secret)})
 
 
 # ---------------------------------------------------------------------------------------- forms
@@ -155,6 +159,28 @@ def parse_node(text: str) -> str:
     return text
 
 
+_DATABASE_URL: Final = re.compile(r"postgresql(?:\+psycopg)?://(?P<rest>[^\s]+)", re.ASCII)
+_PASSWORD: Final = re.compile(r"(?P<before>//[^:@/?]*:).*(?=@)|(?P<key>[?&]password=)[^&]*")
+
+
+def parse_database(text: str) -> str:
+    """The URL of a PostgreSQL database, or nothing. Raises ``ValueError``."""
+    text = text.strip()
+    if not text:
+        return ""
+    match = _DATABASE_URL.fullmatch(text)
+    if match is None:
+        raise ValueError("not the URL of a PostgreSQL database")  # it may hold a password
+    return f"postgresql+psycopg://{match['rest']}"
+
+
+def without_password(url: str) -> str:
+    """A secret setting as it may be shown: a URL without its password, else nothing of it."""
+    if "://" not in url:
+        return "***" if url else ""
+    return _PASSWORD.sub(lambda match: f"{match['before'] or match['key']}***", url)
+
+
 def _one_of(*choices: str) -> Form:
     def parse(text: str) -> str:
         if text not in choices:
@@ -174,6 +200,7 @@ LINK: Final = Form('"off" or HOST:PORT with a numeric host', parse_link)
 SECRET: Final = Form("16 characters or more", parse_secret)
 NODE: Final = Form("a name of ASCII letters, digits, hyphens and points", parse_node)
 DIGEST: Final = _one_of("SHA-256", "MD5")
+DATABASE: Final = Form('"postgresql://USER@HOST/DATABASE" or an empty text', parse_database)
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
 
 
@@ -493,6 +520,21 @@ class ClusterSettings:
         "What the nodes of a cluster have in common and nobody else: 16 characters or more, the "
         "same on all. Better in the environment than in a file that many read.",
         form=SECRET,
+        secret=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModelSettings:
+    """The tables that listings and pages read, derived from the log."""
+
+    url: str = key(
+        "",
+        "PostgreSQL database that holds the tables, shared by the nodes of a cluster: "
+        "postgresql://USER@HOST/DATABASE. Give the password by ~/.pgpass or PGPASSWORD rather "
+        "than here. Empty: the file DATA/readmodel.sqlite3.",
+        form=DATABASE,
+        secret=True,
     )
 
 
@@ -513,7 +555,11 @@ class LogSettings:
 class CdrSettings:
     """Call detail records."""
 
-    text_files: bool = key(True, "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table.")
+    text_files: bool = key(
+        True,
+        "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table. A log of several partitions has no one "
+        "order of records: then there are none, whatever this says.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,5 +572,6 @@ class Settings:
     media: MediaSettings = field(default_factory=MediaSettings)
     eventlog: EventLogSettings = field(default_factory=EventLogSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    readmodel: ReadModelSettings = field(default_factory=ReadModelSettings)
     log: LogSettings = field(default_factory=LogSettings)
     cdr: CdrSettings = field(default_factory=CdrSettings)

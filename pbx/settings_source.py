@@ -189,7 +189,8 @@ def _build(raw: Raw, problems: list[str]) -> Settings:
             try:
                 good[name] = _parse(value, row)
             except ValueError:
-                problems.append(f"{section}.{name} = {_shown(value)}: must be {row.words}")
+                shown = "" if row.about.secret else f" = {_shown(value)}"
+                problems.append(f"{section}.{name}{shown}: must be {row.words}")
         built[section] = hints[section](**good)
     settings = Settings(**built)
     problems.extend(_contradictions(settings))

@@ -40,8 +40,9 @@ LEFT_OUT = pytest.StashKey[Counter[str]]()
 
 
 def pytest_configure() -> None:
-    """Programs of the system administrator (kamailio) lie where a user's PATH may not lead."""
-    os.environ["PATH"] += f"{os.pathsep}/usr/sbin"
+    """Programs of the administrator (kamailio, PostgreSQL) lie where a user's PATH may not lead."""
+    places = ["/usr/sbin", *sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")))]
+    os.environ["PATH"] = os.pathsep.join((os.environ["PATH"], *places))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

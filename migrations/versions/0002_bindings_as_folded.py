@@ -8,6 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
+from migrations.types import TEXT
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -21,15 +23,15 @@ def upgrade() -> None:
         bindings.add_column(sa.Column("version", sa.BigInteger(), nullable=False))
     op.create_table(
         "binding_streams",
-        sa.Column("account", sa.Text(), nullable=False),
+        sa.Column("account", TEXT, nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_binding_streams")),
     )
     op.create_table(
         "skipped_events",
-        sa.Column("projection", sa.Text(), nullable=False),
+        sa.Column("projection", TEXT, nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
-        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("error", TEXT, nullable=False),
         sa.Column("skipped_ns", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("projection", "position", name=op.f("pk_skipped_events")),
     )

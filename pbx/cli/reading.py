@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from pbx.cli.common import data_directory
+from pbx.cli.common import data_directory, settings_of
 from pbx.kernel.errors import LagTimeout, ProjectionStopped
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ def opened_read_model(arguments: argparse.Namespace) -> Iterator[Database]:
     from pbx.readmodel import catch_up, open_read_model
 
     with opened_log(arguments) as log:
-        database = open_read_model(data_directory(arguments).path)
+        settings = settings_of(arguments)
+        database = open_read_model(data_directory(arguments).path, settings.readmodel.url)
         try:
             try:
                 catch_up(log, database)

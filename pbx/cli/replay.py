@@ -8,13 +8,13 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pbx.cli.common import add_options, data_directory, print_json, print_table
+from pbx.cli.common import actor, add_options, data_directory, print_json, print_table, settings_of
 from pbx.cli.reading import opened_log, show_time
 from pbx.kernel.errors import LagTimeout, ProjectionStopped, ReadModelError
 
 if TYPE_CHECKING:
     from pbx.cli.common import Commands
-    from pbx.eventlog import EmbeddedLog
+    from pbx.eventlog import EventLog
     from pbx.readmodel import Database
     from pbx.readmodel.replay import Difference, Outcome
 
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     with (
         opened_log(arguments) as log,
-        contextlib.closing(open_read_model(data_directory(arguments).path)) as database,
+        contextlib.closing(
+            open_read_model(data_directory(arguments).path, settings_of(arguments).readmodel.url)
+        ) as database,
     ):
         if arguments.status:
             return _status(arguments, log, database)
@@ -49,18 +51,18 @@ def run(arguments: argparse.Namespace) -> int:
                 f"there is no projection {chosen}; there are {', '.join(PROJECTION_NAMES)}"
             )
         if arguments.skip:
-            return _skip(arguments.skip, database)
+            return _skip(arguments.skip, log, database)
         names = PROJECTION_NAMES if arguments.all else (chosen,)
         return _replay(arguments, log, database, names)
 
 
 def _replay(
     arguments: argparse.Namespace,
-    log: EmbeddedLog,
+    log: EventLog,
     database: Database,
     names: tuple[str, ...],
 ) -> int:
-    from pbx.readmodel import catch_up, make_projector
+    from pbx.readmodel import catch_up, is_partitioned, make_projector
     from pbx.readmodel.replay import replay
 
     try:
@@ -68,7 +70,7 @@ def _replay(
     except (ProjectionStopped, LagTimeout) as error:
         print(f"pbx: {error}", file=sys.stderr)
     outcome = replay(log, database, names)
-    if outcome.different and database.lease.acquire():
+    if outcome.different and not is_partitioned(log) and database.lease.acquire():
         # No server runs, so nobody else writes the text files anew.
         make_projector(log, database)
     if arguments.json:
@@ -121,22 +123,27 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _status(arguments: argparse.Namespace, log: EmbeddedLog, database: Database) -> int:
+def _status(arguments: argparse.Namespace, log: EventLog, database: Database) -> int:
     from pbx.readmodel import projection_status
+    from pbx.readmodel.partitions import heads_of
 
-    head = log.head()
+    heads = heads_of(log)
     with database.read() as connection:
-        found = projection_status(connection)
+        found = [
+            {**row, "behind": heads.get(row["partition"], row["position"]) - row["position"]}
+            for row in projection_status(connection)
+        ]
     if arguments.json:
-        print_json([{**row, "behind": head - row["position"]} for row in found])
+        print_json(found)
         return 0
     print_table(
-        ("PROJECTION", "POSITION", "BEHIND", "UPDATED (UTC)", "STATE"),
+        ("PROJECTION", "PARTITION", "POSITION", "BEHIND", "UPDATED (UTC)", "STATE"),
         [
             (
                 row["name"],
+                row["partition"] or "-",
                 row["position"],
-                head - row["position"],
+                row["behind"],
                 show_time(row["updated_ns"]),
                 f"stopped at {row['error_position']}: {row['error']}" if row["error"] else "runs",
             )
@@ -146,11 +153,15 @@ def _status(arguments: argparse.Namespace, log: EmbeddedLog, database: Database)
     return 0
 
 
-def _skip(name: str, database: Database) -> int:
-    from pbx.readmodel.runner import skip_event
+def _skip(name: str, log: EventLog, database: Database) -> int:
+    from pbx.readmodel import load_checkpoints, skip_event
 
-    position = skip_event(database, name)
-    if position is None:
+    with database.read() as connection:
+        stopped = [c for c in load_checkpoints(connection) if c.name == name and c.error]
+    if not stopped:
         raise ReadModelError(f"projection {name} has not stopped at any event")
-    print(f"{name} goes on behind position {position}")
+    for checkpoint in stopped:
+        position = skip_event(log, database, name, checkpoint.partition, actor=actor())
+        where = f" of {checkpoint.partition}" if checkpoint.partition else ""
+        print(f"{name} goes on behind position {position}{where}")
     return 0

@@ -8,7 +8,7 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from pbx.cli.common import add_options, print_json, settings_of
-from pbx.settings import Settings
+from pbx.settings import Settings, without_password
 from pbx.settings_source import KEYS, Raw, settings_to_raw
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def register(commands: Commands) -> None:
     parser = commands.add_parser(
         "settings",
         help="show all settings, their values and meaning",
-        description="Prints a settings file that sets everything to what it is now.",
+        description="Prints a settings file that sets everything to what it is now; passwords are "
+        "masked.",
     )
     add_options(parser)
     parser.set_defaults(run=_show)
@@ -28,6 +29,10 @@ def register(commands: Commands) -> None:
 
 def _show(arguments: argparse.Namespace) -> int:
     values = settings_to_raw(settings_of(arguments))
+    for section, rows in KEYS.items():
+        for name, row in rows.items():
+            if row.about.secret:
+                values[section][name] = without_password(values[section][name])
     if arguments.json:
         print_json(values)
     else:

@@ -11,7 +11,8 @@
     │   └── DecodeError       a stored event does not fit its declared shape
     └── ReadModelError
         ├── ProjectionStopped a projection met an event it cannot apply and waits for an operator
-        └── LagTimeout        the read model did not reach the wanted position in time
+        ├── LagTimeout        the read model did not reach the wanted position in time
+        └── ReadModelAway     the database cannot be used now: the log keeps everything meanwhile
 """
 
 from __future__ import annotations
@@ -70,3 +71,7 @@ class ProjectionStopped(ReadModelError):
 
 class LagTimeout(ReadModelError):
     """The read model is behind."""
+
+
+class ReadModelAway(ReadModelError):
+    """The database of the read model cannot be used now; trying again may help."""

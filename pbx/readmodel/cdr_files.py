@@ -131,7 +131,9 @@ def _write_at(path: Path, offset: int, text: bytes) -> None:
 
 def _generation(connection: Connection) -> int:
     found = connection.execute(
-        select(projections.c.generation).where(projections.c.name == "cdrs")
+        select(projections.c.generation).where(
+            projections.c.name == "cdrs", projections.c.partition == ""
+        )
     ).scalar()
     return found or 0
 

@@ -15,10 +15,10 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
-from sqlalchemy import Connection, Dialect, Executable, Table
-from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, Table
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from pbx.eventlog import EventLog, Position, Record
 from pbx.kernel.events import Event
@@ -45,6 +45,9 @@ class Projection(Protocol):
     def tables(self) -> tuple[Table, ...]:
         """What it writes; nobody else does."""
         ...
+
+    partition: str
+    """Of the log, where the records come from; set by the runner. '' where there is only one."""
 
     skipped: frozenset[Position]
     """Events an operator has it step over; set by the runner, which does not apply them. They are
@@ -74,23 +77,40 @@ class Projection(Protocol):
         ...
 
 
+class ProjectionBase:
+    """What the runner sets, and nothing to do where a projection has nothing to add."""
+
+    partition: str = ""
+    skipped: frozenset[Position] = frozenset()
+
+    def committed(self) -> None:
+        """Nothing is remembered beyond a flush."""
+
+    def settled(self) -> None:
+        """Nothing follows the tables."""
+
+
 class Statements:
     """Statements with their parameters, executed in order, runs of the same one at once."""
 
     __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._buffer: list[tuple[Executable, Mapping[str, Any]]] = []
+        self._buffer: list[tuple[Executable | Table, Mapping[str, Any]]] = []
 
-    def add(self, statement: Executable, **values: object) -> None:
-        """Remember one execution. Equal statements should be the same object."""
+    def add(self, statement: Executable | Table, **values: object) -> None:
+        """Remember one execution (of the upsert, if it is a table). Equal statements should be the
+        same object."""
         self._buffer.append((statement, values))
 
     def flush(self, connection: Connection) -> None:
         """Execute and forget."""
         for _, run in groupby(self._buffer, key=lambda item: id(item[0])):
             items = list(run)
-            connection.execute(items[0][0], [values for _, values in items])
+            statement = items[0][0]
+            if isinstance(statement, Table):
+                statement = upsert(statement, connection.dialect.name)
+            connection.execute(statement, [values for _, values in items])
         self._buffer.clear()
 
     def clear(self) -> None:
@@ -99,38 +119,81 @@ class Statements:
 
 
 @cache
-def upsert(table: Table) -> Insert:
+def upsert(table: Table, dialect: str) -> Executable:
     """Insert, or replace all columns of the row with the same primary key."""
-    statement = insert(table)
+    statement = _insert(table, dialect)
     rest = {
         column.name: statement.excluded[column.name]
         for column in table.columns
         if not column.primary_key
     }
-    return statement.on_conflict_do_update(index_elements=table.primary_key.columns, set_=rest)
+    keys = table.primary_key.columns
+    return cast(Executable, statement.on_conflict_do_update(index_elements=keys, set_=rest))
+
+
+@cache
+def insert_missing(table: Table, dialect: str) -> Executable:
+    """Insert, or leave the row with the same primary key as it is."""
+    return cast(Executable, _insert(table, dialect).on_conflict_do_nothing())
+
+
+def _insert(table: Table, dialect: str) -> Any:
+    # The two say the same and are of two classes; only one of the drivers is loaded.
+    if dialect == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        return postgresql.insert(table)
+    from sqlalchemy.dialects import sqlite
+
+    return sqlite.insert(table)
 
 
 def write_rows(
     connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[tuple[Any, ...]]
 ) -> None:
-    """Upsert `rows`, whose values are those of the columns `names`.
+    """Upsert `rows`, whose values are those of the columns `names`; no two may have the same key.
 
     Past SQLAlchemy's handling of parameters, which costs as much again as SQLite's whole work:
     the columns are plain numbers and text, which drivers take as they are.
     """
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":
+        from pbx.readmodel import postgres
+
+        rows = postgres.storable(connection, rows)
+        if postgres.upsert_many(connection, table, names, rows):
+            return
+    run_rows(connection, upsert(table, connection.dialect.name), names, rows)
+
+
+def run_rows(
+    connection: Connection,
+    statement: Executable,
+    names: tuple[str, ...],
+    rows: Sequence[tuple[Any, ...]],
+) -> None:
+    """Execute `statement` for each of `rows`, whose values are those of the parameters `names`."""
     if rows:
-        statement, arrange = _compiled(table, names, connection.dialect)
-        connection.exec_driver_sql(statement, [arrange(row) for row in rows])
+        words, arrange = _compiled(statement, names, connection.dialect)
+        connection.exec_driver_sql(words, [arrange(row) for row in rows])
 
 
 @cache
 def _compiled(
-    table: Table, names: tuple[str, ...], dialect: Dialect
+    statement: Executable, names: tuple[str, ...], dialect: Dialect
 ) -> tuple[str, Callable[[tuple[Any, ...]], tuple[Any, ...]]]:
-    """The upsert as text, and what puts a row in the order of its parameters."""
-    compiled = upsert(table).compile(dialect=dialect, column_keys=list(names))
+    """The statement as text, and what puts a row in the order of its parameters."""
+    inserted = list(names) if isinstance(statement, Insert) else None
+    compiled = cast(
+        SQLCompiler, cast(ClauseElement, statement).compile(dialect=dialect, column_keys=inserted)
+    )
     assert compiled.positiontup is not None
-    return str(compiled), itemgetter(*(names.index(name) for name in compiled.positiontup))
+    places = [names.index(name) for name in compiled.positiontup]
+    if len(places) == 1:
+        place = places[0]
+        return str(compiled), lambda row: (row[place],)
+    return str(compiled), itemgetter(*places)
 
 
 class CallStates:

@@ -1,29 +1,49 @@
 """Rebuilding projections from zero, comparing, and putting right.
 
-Run by ``pbx replay``, also beside a running server. The rebuild fills a file of its own and is
-compared with a snapshot of the live tables: nobody waits for that. Equal tables prove that
-projection and history fit; differences mean that a projection was changed (or was wrong). Then the
-live rows are put right part by part, each in a short transaction at whose begin the rebuild is
-brought level. A running projector notices by the generation of its checkpoint and goes on from
-there.
+Run by ``pbx replay`` and ``pbx cdr correct``, also beside a running server. The rebuild fills a
+second copy of the tables (a file of its own, or a schema of its own in PostgreSQL) and is compared
+with a snapshot of the live ones: nobody waits for that. Equal tables prove that projection and
+history fit; differences mean that a projection was changed (or was wrong). Their keys are kept in
+the second copy.
+
+Then the rows of these keys are put right: the second copy is brought level with the live
+checkpoints, which nobody moves until the commit. In SQLite, where a writer keeps others from
+writing, a short transaction puts right one part after the other; in PostgreSQL one transaction does
+it all, so that readers see the old rows or the new ones. A running projector notices by the
+generation of its checkpoint and goes on from there.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from heapq import merge
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, Table, delete, func, insert, select, tuple_
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    MetaData,
+    Row,
+    Select,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    tuple_,
+)
 
 from pbx.eventlog import START, EventLog, Position
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.errors import ProjectionStopped
 from pbx.readmodel.database import Database
-from pbx.readmodel.projection import Projection
+from pbx.readmodel.partitions import concerned, views_of
+from pbx.readmodel.projection import Projection, write_rows
 from pbx.readmodel.projections import all_projections
 from pbx.readmodel.runner import (
     REBUILD_BATCH,
@@ -41,6 +61,7 @@ SHOWN: Final = 20
 """Differences kept word by word; the rest is counted."""
 
 Key = tuple[Any, ...]
+Make = Callable[[EventLog], list[Projection]]
 
 
 class Difference(NamedTuple):
@@ -70,141 +91,244 @@ class Outcome(NamedTuple):
 
 
 def replay(
-    log: EventLog,
-    live: Database,
-    names: Sequence[str],
-    *,
-    make: Callable[[EventLog], list[Projection]] = all_projections,
+    log: EventLog, live: Database, names: Sequence[str], *, make: Make = all_projections
 ) -> Outcome:
     """Rebuild the named projections of `live` up to where they are, compare and put right.
 
     What operators had them step over is stepped over again. Raises ``ProjectionStopped`` if a
     rebuild meets another event it cannot apply: then nothing is replaced.
     """
-    with tempfile.TemporaryDirectory(prefix="replay-", dir=live.path.parent) as folder:
-        rebuilt = Database(Path(folder) / live.path.name, fresh=True)
-        try:
-            _copy_skipped(live, rebuilt)
-            projections = [p for p in make(log) if p.name in names]
-            projector = Projector(log, rebuilt, projections, batch=REBUILD_BATCH)
-            begin = time.perf_counter()
-            projector.catch_up(min(_positions(live, names).values()))
-            seconds = time.perf_counter() - begin
-            # What happened during the long run, so that the snapshot need not be kept for it.
-            projector.catch_up(min(_positions(live, names).values()))
-            rows = different = 0
-            shown: list[Difference] = []
-            for projection in projections:
-                found = _compare(log, live, rebuilt, projection, shown)
-                rows += found[0]
-                different += found[1]
-                if found[1]:
-                    _put_right(log, live, rebuilt, projection)
-        finally:
-            rebuilt.close()
-    return Outcome(tuple(names), projector.applied, seconds, rows, different, shown)
+    with rebuilt(log, live, names, make=make) as rebuild:
+        different = 0
+        shown: list[Difference] = []
+        for name in rebuild.names:
+            before = different
+            for difference in rebuild.compare(name):
+                different += 1
+                if len(shown) < SHOWN:
+                    shown.append(difference)
+            if different > before:
+                rebuild.put_right(name)
+    return Outcome(tuple(names), rebuild.events, rebuild.seconds, rebuild.rows, different, shown)
 
 
-def _copy_skipped(live: Database, rebuilt: Database) -> None:
-    with live.read() as source:
-        rows = [dict(row) for row in source.execute(select(skipped_events)).mappings()]
-    if rows:
-        with rebuilt.write() as connection:
-            connection.execute(insert(skipped_events), rows)
+@contextmanager
+def rebuilt(
+    log: EventLog, live: Database, names: Sequence[str], *, make: Make = all_projections
+) -> Iterator[Rebuild]:
+    """The named projections once more, from zero up to where the live ones are.
+
+    Raises ``ProjectionStopped`` at an event that cannot be applied.
+    """
+    with live.second_copy() as copy:
+        rebuild = Rebuild(log, live, copy, names, make)
+        rebuild.build()
+        yield rebuild
 
 
-def _compare(
-    log: EventLog,
-    live: Database,
-    rebuilt: Database,
-    projection: Projection,
-    shown: list[Difference],
-) -> tuple[int, int]:
-    """Rebuilt rows and differing rows of one projection, as of one moment of the live tables."""
-    rows = different = 0
-    with live.read() as connection:
-        _level(log, rebuilt, projection, connection)
-        with rebuilt.read() as source:
-            for table in projection.tables:
-                rows += source.execute(select(func.count()).select_from(table)).scalar_one()
-                for difference in differences(connection, source, table):
-                    different += 1
-                    if len(shown) < SHOWN:
-                        shown.append(difference)
-    return rows, different
+class Rebuild:
+    """A second copy of some projections, in which the keys of differing rows are noted."""
 
+    def __init__(
+        self, log: EventLog, live: Database, copy: Database, names: Sequence[str], make: Make
+    ) -> None:
+        self._live = live
+        self._copy = copy
+        self._views = views_of(log)
+        self._made = {p: make(view) for p, view in self._views.items()}
+        known = {p.name: p for projections in self._made.values() for p in projections}
+        self._kinds = {name: known[name] for name in known if name in names}
+        self.events = 0
+        """Events read."""
+        self.seconds = 0.0
+        """How long that took."""
+        self.rows = 0
+        """Rows compared so far."""
 
-def _level(
-    log: EventLog, rebuilt: Database, projection: Projection, connection: Connection
-) -> None:
-    """Bring the rebuild to where the live tables that `connection` sees are."""
-    at = _checkpoints(connection, [projection.name]).get(projection.name)
-    position = at.position if at is not None else START
-    if _positions(rebuilt, [projection.name])[projection.name] < position:
-        Projector(log, rebuilt, [projection]).catch_up(position)
-    _raise_if_stopped(rebuilt, projection.name)
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The projections."""
+        return tuple(self._kinds)
 
+    def build(self) -> None:
+        """Project from zero."""
+        notes = MetaData()
+        with self._copy.write() as connection:
+            for projection in self._kinds.values():
+                for table in projection.tables:
+                    _wrong(table).to_metadata(notes)
+            notes.create_all(connection)
+        self._copy_skipped()
+        projectors = {
+            partition: Projector(
+                view,
+                self._copy,
+                [p for p in self._made[partition] if p.name in self._kinds],
+                partition=partition,
+                batch=REBUILD_BATCH,
+            )
+            for partition, view in self._views.items()
+        }
+        begin = time.perf_counter()
+        for partition, projector in projectors.items():
+            projector.catch_up(self._lowest(partition))
+        self.seconds = time.perf_counter() - begin
+        # What happened during the long run, so that the snapshot need not be kept for it.
+        for partition, projector in projectors.items():
+            projector.catch_up(self._lowest(partition))
+        self.events = sum(projector.applied for projector in projectors.values())
 
-def _put_right(log: EventLog, live: Database, rebuilt: Database, projection: Projection) -> None:
-    """Make the live rows those of the rebuild, from part to part in order of the keys."""
-    for table in projection.tables:
+    def compare(
+        self, name: str, keep: Callable[[Difference], bool] = lambda _: True
+    ) -> Iterator[Difference]:
+        """The rows of a projection that differ as of one moment of the live tables, in order.
+
+        Those that `keep` wants are given, and will be put right. To be read to the end.
+        """
+        with self._live.read() as connection:
+            self._level(name, connection)
+            with self._copy.read() as source:
+                tables = {table.name: table for table in self._kinds[name].tables}
+                for table in tables.values():
+                    count = select(func.count()).select_from(table)
+                    self.rows += source.execute(count).scalar_one()
+                noted: dict[str, list[Key]] = {table_name: [] for table_name in tables}
+                # The tables of a projection share the first part of their keys: what belongs
+                # together (a call and its legs) comes together.
+                parts = [differences(connection, source, table) for table in tables.values()]
+                for difference in merge(*parts, key=lambda difference: difference.key[0]):
+                    if not keep(difference):
+                        continue
+                    keys = noted[difference.table]
+                    keys.append(difference.key)
+                    if len(keys) >= PART:
+                        self._note(tables[difference.table], keys)
+                    yield difference
+                for table_name, keys in noted.items():
+                    self._note(tables[table_name], keys)
+
+    def put_right(self, name: str, at_last: Callable[[], object] = lambda: None) -> None:
+        """Make the noted rows those of the second copy; `at_last` is called before the commit."""
+        parts = [(table, keys) for table in self._kinds[name].tables for keys in self._noted(table)]
+        batches = [parts] if self._live.atomic else [[part] for part in parts]
+        for number, batch in enumerate(batches, start=1):
+            with self._live.write() as connection:
+                self._level(name, connection, lock=True)
+                with self._copy.read() as source:
+                    for table, keys in batch:
+                        _write_part(connection, source, table, keys)
+                self._renew(connection, name)
+                if number == len(batches):
+                    at_last()
+
+    def _copy_skipped(self) -> None:
+        with self._live.read() as source:
+            rows = [dict(row) for row in source.execute(select(skipped_events)).mappings()]
+        if rows:
+            with self._copy.write() as connection:
+                connection.execute(insert(skipped_events), rows)
+
+    def _lowest(self, partition: str) -> Position:
+        """How far all the live projections are that a partition concerns."""
+        with self._live.read() as connection:
+            found = {c.name: c.position for c in load_checkpoints(connection, partition)}
+        names = [p.name for p in concerned(partition, list(self._kinds.values()))]
+        return min((found.get(name, START) for name in names), default=START)
+
+    def _level(self, name: str, connection: Connection, *, lock: bool = False) -> None:
+        """Bring the second copy to where the live tables that `connection` sees are."""
+        found = load_checkpoints(connection, lock=lock)
+        live = {c.partition: c.position for c in found if c.name == name}
+        for partition, projections in self._made.items():
+            mine = [p for p in concerned(partition, projections) if p.name == name]
+            position = live.get(partition, START)
+            if mine and self._position(name, partition) < position:
+                view = self._views[partition]
+                Projector(view, self._copy, mine, partition=partition).catch_up(position)
+            self._raise_if_stopped(name, partition)
+
+    def _position(self, name: str, partition: str) -> Position:
+        checkpoint = self._checkpoint(name, partition)
+        return checkpoint.position if checkpoint is not None else START
+
+    def _checkpoint(self, name: str, partition: str) -> Checkpoint | None:
+        with self._copy.read() as connection:
+            found = load_checkpoints(connection, partition)
+        return next((c for c in found if c.name == name), None)
+
+    def _raise_if_stopped(self, name: str, partition: str) -> None:
+        checkpoint = self._checkpoint(name, partition)
+        if checkpoint is not None and checkpoint.error:
+            raise ProjectionStopped(name, checkpoint.error_position, checkpoint.error)
+
+    def _note(self, table: Table, keys: list[Key]) -> None:
+        if keys:
+            wrong = _wrong(table)
+            with self._copy.write() as connection:
+                names = wrong.columns.keys()
+                rows = [dict(zip(names, key, strict=True)) for key in keys]
+                connection.execute(insert(wrong), rows)
+            keys.clear()
+
+    def _noted(self, table: Table) -> Iterator[list[Key]]:
+        wrong = _wrong(table)
         after: Key | None = None
         while True:
-            with live.write() as connection:
-                _level(log, rebuilt, projection, connection)
-                with rebuilt.read() as source:
-                    until = _end_of_part(connection, source, table, after)
-                    wrong = list(differences(connection, source, table, after, until))
-                if wrong:
-                    _write_part(connection, table, wrong)
-                    _renew(connection, projection.name)
-            if until is None:
-                break
-            after = until
+            with self._copy.read() as connection:
+                query = _part(select(wrong), wrong, after).limit(PART)
+                keys = [tuple(row) for row in connection.execute(query)]
+            if not keys:
+                return
+            yield keys
+            after = keys[-1]
+
+    def _renew(self, connection: Connection, name: str) -> None:
+        """A running projector forgets what it remembers, the text files are written anew."""
+        renewed = [
+            c._replace(generation=c.generation + 1, error="", error_position=0)
+            for c in load_checkpoints(connection)
+            if c.name == name
+        ]
+        store_checkpoints(connection, renewed, SystemClock().wall_ns())
+        forget_files(connection, name)
 
 
-def _end_of_part(
-    left: Connection, right: Connection, table: Table, after: Key | None
-) -> Key | None:
-    """The key up to which there are at most :data:`PART` rows on each side; None: all the rest."""
-    query = _part(select(*table.primary_key.columns), table, after, None)
-    ends = [side.execute(query.limit(1).offset(PART - 1)).first() for side in (left, right)]
-    return min((tuple(end) for end in ends if end is not None), default=None)
+@cache
+def _wrong(table: Table) -> Table:
+    """The table of the second copy that has the keys of differing rows of `table`."""
+    columns = [Column(c.name, c.type, primary_key=True) for c in table.primary_key.columns]
+    return Table(f"wrong_{table.name}", MetaData(), *columns)
 
 
-def _write_part(connection: Connection, table: Table, wrong: Sequence[Difference]) -> None:
-    for difference in wrong:
-        if difference.before is not None:
-            key = zip(table.primary_key.columns, difference.key, strict=True)
-            connection.execute(delete(table).where(*(column == value for column, value in key)))
-    rows = [dict(difference.after) for difference in wrong if difference.after is not None]
-    if rows:
-        connection.execute(insert(table), rows)
+def _write_part(
+    connection: Connection, source: Connection, table: Table, keys: Sequence[Key]
+) -> None:
+    """Make the rows of `keys` those of `source`."""
+    found = source.execute(select(table).where(_is_one_of(table, keys)))
+    right = {_key_of(table)(row): row for row in found}
+    surplus = [key for key in keys if key not in right]
+    if surplus:
+        connection.execute(delete(table).where(_is_one_of(table, surplus)))
+    names = tuple(table.columns.keys())
+    write_rows(connection, table, names, [tuple(row) for row in right.values()])
 
 
-def _renew(connection: Connection, name: str) -> None:
-    """A running projector forgets what it remembers, the text files are written anew."""
-    (checkpoint,) = _checkpoints(connection, [name]).values()
-    renewed = checkpoint._replace(generation=checkpoint.generation + 1, error="", error_position=0)
-    store_checkpoints(connection, [renewed], SystemClock().wall_ns())
-    forget_files(connection, name)
+def _is_one_of(table: Table, keys: Sequence[Key]) -> ColumnElement[bool]:
+    columns = list(table.primary_key.columns)
+    if len(columns) == 1:
+        return columns[0].in_([key[0] for key in keys])
+    return tuple_(*columns).in_(keys)
 
 
-def differences(
-    left: Connection,
-    right: Connection,
-    table: Table,
-    after: Key | None = None,
-    until: Key | None = None,
-) -> Iterator[Difference]:
-    """Rows with keys in (`after`, `until`] that are not the same in two databases, in order."""
+def differences(left: Connection, right: Connection, table: Table) -> Iterator[Difference]:
+    """Rows that are not the same in two databases, in order of their keys."""
     names = table.columns.keys()
 
     def words(row: Row[Any] | None) -> dict[str, Any] | None:
         return None if row is None else dict(zip(names, row, strict=True))
 
     key_of = _key_of(table)
-    before, behind = (_rows(side, table, after, until) for side in (left, right))
+    before, behind = (_rows(side, table) for side in (left, right))
     old, new = next(before, None), next(behind, None)
     while old is not None or new is not None:
         old_key = None if old is None else key_of(old)
@@ -231,36 +355,14 @@ def _key_of(table: Table) -> Callable[[Row[Any]], Key]:
     return itemgetter(*places)
 
 
-def _rows(
-    connection: Connection, table: Table, after: Key | None, until: Key | None
-) -> Iterator[Row[Any]]:
-    found = connection.execute(_part(select(table), table, after, until))
-    for part in found.partitions(PART):
-        yield from part
+def _rows(connection: Connection, table: Table) -> Iterator[Row[Any]]:
+    query = _part(select(table), table, None)
+    yield from connection.execute(query, execution_options={"yield_per": PART})
 
 
-def _part(query: Select[Any], table: Table, after: Key | None, until: Key | None) -> Select[Any]:
-    """Rows in order of their keys, those behind `after` up to `until`."""
+def _part(query: Select[Any], table: Table, after: Key | None) -> Select[Any]:
+    """Rows in order of their keys, those behind `after`."""
     columns = table.primary_key.columns
     if after is not None:
         query = query.where(tuple_(*columns) > tuple_(*after))
-    if until is not None:
-        query = query.where(tuple_(*columns) <= tuple_(*until))
     return query.order_by(*columns)
-
-
-def _positions(database: Database, names: Sequence[str]) -> dict[str, Position]:
-    with database.read() as connection:
-        found = _checkpoints(connection, names)
-    return {name: found[name].position if name in found else START for name in names}
-
-
-def _checkpoints(connection: Connection, names: Sequence[str]) -> dict[str, Checkpoint]:
-    return {c.name: c for c in load_checkpoints(connection) if c.name in names}
-
-
-def _raise_if_stopped(database: Database, name: str) -> None:
-    with database.read() as connection:
-        checkpoint = _checkpoints(connection, [name])[name]
-    if checkpoint.error:
-        raise ProjectionStopped(name, checkpoint.error_position, checkpoint.error)

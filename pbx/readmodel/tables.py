@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0002"
+HEAD_REVISION: Final = "0003"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -37,12 +37,18 @@ metadata = MetaData(
 )
 
 
+_TEXT: Final = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared by code point everywhere: rows are merged and ranges searched by that order."""
+_NUMBER: Final = Integer().with_variant(BigInteger(), "postgresql")
+"""64 bits everywhere: a call of 25 days has more than 2^31 milliseconds."""
+
+
 def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
+    return Column(name, _TEXT, primary_key=key, nullable=False)
 
 
 def _number(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False)
+    return Column(name, _NUMBER, nullable=False)
 
 
 def _big(name: str) -> Column[int]:
@@ -61,6 +67,7 @@ projections = Table(
     "projections",
     metadata,
     _text("name", key=True),
+    _text("partition", key=True),  # of the log; '' where it has only one
     _big("position"),  # everything up to here is in the tables
     _number("generation"),  # raised by a rebuild: a running projector drops what it remembers
     _text("error"),  # why it stopped; empty while it runs
@@ -73,11 +80,13 @@ skipped_events = Table(
     "skipped_events",
     metadata,
     _text("projection", key=True),
+    _text("partition", key=True),
     Column("position", BigInteger, primary_key=True, nullable=False),
     _text("error"),  # why it could not be applied
     _big("skipped_ns"),
 )
-"""Events that an operator let a projection step over; rebuilds step over them, too."""
+"""Events that an operator let a projection step over, as the log's ``projection.skipped`` say;
+rebuilds step over them, too."""
 
 domains = Table(
     "domains",
@@ -163,7 +172,12 @@ calls = Table(
     _text("reason"),
     _flag("recovered"),
     Index(None, "start_ns"),
-    Index("ix_calls_live", "start_ns", sqlite_where=text("end_ns = 0")),
+    Index(
+        "ix_calls_live",
+        "start_ns",
+        sqlite_where=text("end_ns = 0"),
+        postgresql_where=text("end_ns = 0"),
+    ),
 )
 
 legs = Table(
@@ -205,7 +219,7 @@ cdrs = Table(
     "cdrs",
     metadata,
     _text("call_id", key=True),
-    _big("position"),  # of call.ended
+    _big("position"),  # of call.ended, within its partition
     _text("tenant"),
     _text("from_uri"),
     _text("to_uri"),
@@ -227,6 +241,7 @@ cdrs = Table(
     _text("reason"),
     _flag("recovered"),
     _number("legs"),
+    Column("partition", _TEXT, nullable=False, server_default=""),
     Index(None, "end_ns"),
 )
 

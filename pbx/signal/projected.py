@@ -2,7 +2,8 @@
 
 Reads ``readmodel.sqlite3`` as the project role left it and feeds :mod:`pbx.signal.restore`, which
 folds the log's tail after it. Straight from SQLite: loading SQLAlchemy would cost the signal role a
-fifth of a second at each start and 20 MB for ever.
+fifth of a second at each start and 20 MB for ever. For the same reason a read model in PostgreSQL
+is not asked: it is of use to many nodes, may be away, and the log at hand says the same.
 
 Only what is certain comes back: a checkpoint must name an event that this log has, and nothing may
 have been skipped. Whatever else is the matter with the file (missing, of another version, locked,
@@ -24,7 +25,7 @@ from sip.registrar import Binding
 log = logging.getLogger("pbx.signal")
 
 FILE: Final = "readmodel.sqlite3"
-REVISION: Final = "0002"
+REVISION: Final = "0003"
 """Of the tables read here; a test compares it with theirs."""
 _BUSY_S: Final = 2.0
 
@@ -102,7 +103,7 @@ def _usable(database: sqlite3.Connection, event_log: EventLog) -> Iterator[tuple
     """Names and positions of the projections whose rows are what this log folds to."""
     rows = database.execute(
         "SELECT name, position, time_ns FROM projections"
-        " WHERE name NOT IN (SELECT projection FROM skipped_events)"
+        " WHERE partition = '' AND name NOT IN (SELECT projection FROM skipped_events)"
     )
     for name, position, time_ns in rows:
         record = event_log.at(position) if position > START else None

@@ -25,7 +25,7 @@ from pbx.eventlog import MemoryLog, UnknownEvent
 from pbx.eventlog.record import Row
 from pbx.kernel.events import Event
 from pbx.readmodel import Projector, open_read_model
-from pbx.readmodel.database import READ_MODEL_FILE, Database
+from pbx.readmodel.database import READ_MODEL_FILE, SqliteDatabase
 from pbx.readmodel.projections.bindings import BindingProjection
 from pbx.readmodel.projections.calls import CallProjection
 from pbx.signal.projected import read_projected
@@ -177,7 +177,7 @@ def test_read_model_and_tail_are_the_fold_of_the_whole_log(
     with tempfile.TemporaryDirectory() as name:
         data = Path(name)
         shutil.copy(empty, data)
-        database = Database(data / READ_MODEL_FILE)
+        database = SqliteDatabase(data / READ_MODEL_FILE)
         Projector(log, database, [BindingProjection()], batch=batch).catch_up(int(share * head))
         Projector(log, database, [CallProjection(log)], batch=batch).catch_up(
             int(other_share * head)

@@ -16,7 +16,7 @@ from sqlalchemy import select
 from pbx.domain.calls import CallAnswered
 from pbx.eventlog import EventLog
 from pbx.readmodel import tables
-from pbx.readmodel.database import Database
+from pbx.readmodel.database import SqliteDatabase
 from pbx.readmodel.projections import all_projections
 from pbx.readmodel.runner import Projector
 from tests.support.clock import VirtualClock
@@ -44,7 +44,7 @@ class LiveReadModel:
     def __init__(self, log: EventLog, clock: VirtualClock) -> None:
         self._log = log
         self._directory = TemporaryDirectory(prefix="ringlog-sim-")
-        self.database = Database(Path(self._directory.name) / "readmodel.sqlite3")
+        self.database = SqliteDatabase(Path(self._directory.name) / "readmodel.sqlite3")
         self._projector = Projector(log, self.database, all_projections(log), clock=clock)
 
     def catch_up(self) -> None:

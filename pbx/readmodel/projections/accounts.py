@@ -16,9 +16,9 @@ from pbx.domain.accounts import (
     DomainCreated,
     DomainDeleted,
 )
-from pbx.eventlog import Position, Record
+from pbx.eventlog import Record
 from pbx.kernel.events import Event
-from pbx.readmodel.projection import Statements, upsert
+from pbx.readmodel.projection import ProjectionBase, Statements
 from pbx.readmodel.tables import accounts, domains
 
 _DELETE_DOMAIN = delete(domains).where(domains.c.name == bindparam("key"))
@@ -36,13 +36,12 @@ _SET_LIMITS = (
 _DELETE_ACCOUNT = delete(accounts).where(_OF_KEY)
 
 
-class DomainProjection:
+class DomainProjection(ProjectionBase):
     """One row a domain that exists."""
 
     name = "domains"
     categories = frozenset((CONFIG,))
     tables = (domains,)
-    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
         self._statements = Statements()
@@ -51,7 +50,7 @@ class DomainProjection:
         match event:
             case DomainCreated():
                 self._statements.add(
-                    upsert(domains),
+                    domains,
                     name=event.name,
                     aliases=" ".join(event.aliases),
                     created_ns=record.time_ns,
@@ -65,20 +64,13 @@ class DomainProjection:
     def reset(self) -> None:
         self._statements.clear()
 
-    def committed(self) -> None:
-        pass
 
-    def settled(self) -> None:
-        pass
-
-
-class AccountProjection:
+class AccountProjection(ProjectionBase):
     """One row an account that exists."""
 
     name = "accounts"
     categories = frozenset((CONFIG,))
     tables = (accounts,)
-    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
         self._statements = Statements()
@@ -88,7 +80,7 @@ class AccountProjection:
         match event:
             case AccountCreated():
                 self._statements.add(
-                    upsert(accounts),
+                    accounts,
                     account=key,
                     name=event.name,
                     domain=event.domain,
@@ -116,12 +108,6 @@ class AccountProjection:
 
     def reset(self) -> None:
         self._statements.clear()
-
-    def committed(self) -> None:
-        pass
-
-    def settled(self) -> None:
-        pass
 
 
 _LIMITS = AccountLimitsSet()

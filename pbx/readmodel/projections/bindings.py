@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, delete, update
 
 from pbx.domain.bindings import BINDINGS, BindingAdded, BindingRefreshed, BindingRemoved
-from pbx.eventlog import Position, Record
+from pbx.eventlog import Record
 from pbx.kernel.events import Event
-from pbx.readmodel.projection import write_rows
+from pbx.readmodel.projection import ProjectionBase, run_rows, write_rows
 from pbx.readmodel.tables import binding_streams, bindings
 
 _COLUMNS: Final = tuple(bindings.columns.keys())
@@ -22,22 +22,22 @@ _RENEWED: Final = (
     "expires_ns", "sip_call_id", "cseq", "remote", "local", "transport", "nat", "refreshed_ns",
 )  # fmt: skip
 """What a refresh changes."""
-_REFRESH: Final = (
-    f"UPDATE bindings SET {', '.join(f'{name} = ?' for name in _RENEWED)}"
-    " WHERE account = ? AND contact_id = ?"
+_KEY: Final = ("key_account", "key_contact_id")
+_THIS: Final = (bindings.c.account == bindparam(_KEY[0])) & (
+    bindings.c.contact_id == bindparam(_KEY[1])
 )
-_DELETE: Final = "DELETE FROM bindings WHERE account = ? AND contact_id = ?"
+_REFRESH: Final = update(bindings).where(_THIS).values({n: bindparam(n) for n in _RENEWED})
+_DELETE: Final = delete(bindings).where(_THIS)
 
 _Key = tuple[str, str]
 
 
-class BindingProjection:
+class BindingProjection(ProjectionBase):
     """One row a binding, one row a stream."""
 
     name = "bindings"
     categories = frozenset((BINDINGS,))
     tables = (bindings, binding_streams)
-    skipped: frozenset[Position] = frozenset()
 
     def __init__(self) -> None:
         # The last state of what the batch touched: phones refresh more often than they change.
@@ -80,14 +80,11 @@ class BindingProjection:
     def flush(self, connection: Connection) -> None:
         # Removed first: a binding that was removed and came back stands in the rows, too, and one
         # that was removed for good is not there any more for a late refresh to find.
-        if self._removed:
-            connection.exec_driver_sql(_DELETE, list(self._removed))
+        run_rows(connection, _DELETE, _KEY, list(self._removed))
         rows = [tuple(row.values()) for row in self._rows.values()]
         write_rows(connection, bindings, _COLUMNS, rows)
-        if self._renewed:
-            connection.exec_driver_sql(
-                _REFRESH, [(*row.values(), *key) for key, row in self._renewed.items()]
-            )
+        renewed = [(*row.values(), *key) for key, row in self._renewed.items()]
+        run_rows(connection, _REFRESH, (*_RENEWED, *_KEY), renewed)
         write_rows(connection, binding_streams, _STREAM, list(self._versions.items()))
         self.reset()
 
@@ -96,12 +93,6 @@ class BindingProjection:
         self._renewed.clear()
         self._removed.clear()
         self._versions.clear()
-
-    def committed(self) -> None:
-        pass
-
-    def settled(self) -> None:
-        pass
 
 
 _STREAM: Final = tuple(binding_streams.columns.keys())

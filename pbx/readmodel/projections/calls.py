@@ -8,20 +8,19 @@ from typing import Final
 from sqlalchemy import Connection
 
 from pbx.domain.calls import CALLS
-from pbx.eventlog import EventLog, Position, Record
+from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState
-from pbx.readmodel.projection import CallStates, write_rows
+from pbx.readmodel.projection import CallStates, ProjectionBase, write_rows
 from pbx.readmodel.tables import calls, legs
 
 
-class CallProjection:
+class CallProjection(ProjectionBase):
     """One row a call, one row a leg."""
 
     name = "calls"
     categories = frozenset((CALLS,))
     tables = (calls, legs)
-    skipped: frozenset[Position] = frozenset()
 
     def __init__(self, log: EventLog) -> None:
         self._states = CallStates(log)
@@ -51,9 +50,6 @@ class CallProjection:
             if call.end_ns:
                 self._states.forget(call.call_id)
         self._changed.clear()
-
-    def settled(self) -> None:
-        pass
 
 
 # The columns are the attributes of the same names.

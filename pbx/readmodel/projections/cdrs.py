@@ -16,22 +16,25 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from pbx.domain.calls import CALLS, CallEnded
-from pbx.eventlog import EventLog, Position, Record
+from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState, LegState
-from pbx.readmodel.projection import CallStates, write_rows
+from pbx.readmodel.projection import CallStates, ProjectionBase, write_rows
 from pbx.readmodel.tables import cdr_legs, cdrs
+
+RULES: Final = 1
+"""Version of what makes a call's events a record, here and in :mod:`pbx.readmodel.call_state`;
+raise it with every change, so that ``cdr.corrected.v1`` says by which rules records are."""
 
 _NS_PER_DAY: Final = 86_400 * 1_000_000_000
 
 
-class CdrProjection:
+class CdrProjection(ProjectionBase):
     """One row an ended call, one row each of its legs; `export` carries new rows further."""
 
     name = "cdrs"
     categories = frozenset((CALLS,))
     tables = (cdrs, cdr_legs)
-    skipped: frozenset[Position] = frozenset()
 
     def __init__(self, log: EventLog, export: Callable[[], None] = lambda: None) -> None:
         self._states = CallStates(log)
@@ -48,7 +51,7 @@ class CdrProjection:
             self._ended.append(state)
 
     def flush(self, connection: Connection) -> None:
-        write_rows(connection, cdrs, _CDR, [_cdr(call) for call in self._ended])
+        write_rows(connection, cdrs, _CDR, [_cdr(call, self.partition) for call in self._ended])
         write_rows(
             connection,
             cdr_legs,
@@ -74,7 +77,7 @@ class CdrProjection:
 
 
 # Columns that are attributes of the same names of call and leg, and those that are not.
-_OWN: Final = ("position", "answered_by", "legs")
+_OWN: Final = ("position", "answered_by", "legs", "partition")
 _OF_CALL: Final = tuple(c.name for c in cdrs.columns if c.name not in _OWN)
 _of_call: Final = attrgetter(*_OF_CALL)
 _CDR: Final = (*_OF_CALL, *_OWN)
@@ -96,9 +99,9 @@ _of_leg: Final = attrgetter(*_OF_LEG)
 _CDR_LEG: Final = (*_LEG_OF_CALL, *_OF_LEG, *_LEG_OWN)
 
 
-def _cdr(call: CallState) -> tuple[Any, ...]:
+def _cdr(call: CallState, partition: str) -> tuple[Any, ...]:
     """The row of ``cdrs``, in the order of ``_CDR``."""
-    return (*_of_call(call), call.end_position, call.answered_by, len(call.legs))
+    return (*_of_call(call), call.end_position, call.answered_by, len(call.legs), partition)
 
 
 def _cdr_leg(call: CallState, leg: LegState) -> tuple[Any, ...]:

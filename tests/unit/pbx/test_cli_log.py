@@ -30,7 +30,7 @@ from pbx.eventlog import (
 )
 from pbx.kernel.events import Event
 from pbx.readmodel import PROJECTION_NAMES, open_read_model
-from tests.unit.pbx.test_projections import ANSWERED, CALL, ENDED, FIGURES, START_NS, over, started
+from tests.contract.test_projections import ANSWERED, CALL, ENDED, FIGURES, START_NS, over, started
 
 Pbx = Callable[..., str]
 SECOND = 1_000_000_000

@@ -14,7 +14,7 @@ from pbx.datadir import DataDirectory
 from pbx.domain.accounts import DomainCreated
 from pbx.eventlog import KEYS_FILE, LOG_FILE, Meta, open_log
 from pbx.project_role import run
-from pbx.readmodel.database import READ_MODEL_FILE, Database
+from pbx.readmodel.database import READ_MODEL_FILE, SqliteDatabase
 from pbx.readmodel.tables import domains
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Settings
@@ -46,7 +46,7 @@ class StopWhenReady(RoleContext):
 def test_what_is_in_the_log_at_the_stop_is_projected(data: DataDirectory, text_files: bool) -> None:
     settings = load_settings(overrides={"cdr": {"text_files": text_files}})
     assert run(StopWhenReady(data, settings)) == 0
-    database = Database(data.path / READ_MODEL_FILE)
+    database = SqliteDatabase(data.path / READ_MODEL_FILE)
     with database.read() as connection:
         names = connection.execute(select(domains.c.name)).scalars().all()
     database.close()
@@ -57,7 +57,8 @@ def test_a_projector_that_dies_takes_the_role_with_it(
     data: DataDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """So that the supervisor starts a new one."""
-    monkeypatch.setattr("pbx.project_role.Projector.run", lambda *_: None)
+    monkeypatch.setattr("pbx.readmodel.runner.Projector.run", lambda *_: None)
+    monkeypatch.setattr("pbx.readmodel.share.TICK_S", 0.01)
     monkeypatch.setattr("pbx.project_role.LOOK_S", 0.01)
     assert run(RoleContext(data, Settings())) == 1
 
@@ -74,6 +75,20 @@ def test_a_file_that_is_no_log_is_fatal(data: DataDirectory) -> None:
     (data.path / LOG_FILE).write_bytes(b"not a database at all" * 100)
     with pytest.raises(Fatal):
         run(StopWhenReady(data, Settings()))
+
+
+def test_a_database_that_is_away_keeps_no_server_from_starting(
+    data: DataDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The role reports itself ready, waits, and ends when it is told to."""
+    pytest.importorskip("psycopg")
+    url = "postgresql://al:geheim@127.0.0.1:1/ringlog"
+    settings = load_settings(overrides={"readmodel": {"url": url}})
+    assert run(StopWhenReady(data, settings)) == 0
+    assert "nothing is projected, trying again: the read model (ringlog on 127.0.0.1:1)" in (
+        caplog.text
+    )
+    assert "geheim" not in caplog.text
 
 
 def test_a_file_that_is_no_read_model_is_fatal_and_says_the_remedy(data: DataDirectory) -> None:

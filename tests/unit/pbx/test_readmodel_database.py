@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import MemoryLog, Meta
 from pbx.kernel.errors import ReadModelError
 from pbx.readmodel import PROJECTION_NAMES, load_checkpoints, make_projector, open_read_model
-from pbx.readmodel.database import migrate
+from pbx.readmodel.database import SqliteDatabase, migrate
 from pbx.readmodel.lease import Lease
 from pbx.readmodel.replay import replay
 from pbx.readmodel.tables import HEAD_REVISION, bindings, metadata
@@ -102,8 +103,22 @@ def test_a_file_that_is_no_database_says_that_it_can_be_deleted(tmp_path: Path) 
 
 
 def test_the_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
-    database = open_read_model(tmp_path)
+    database = SqliteDatabase(tmp_path / "readmodel.sqlite3")
     assert database.path.stat().st_mode & 0o777 == 0o600
+    database.close()
+
+
+def test_a_second_copy_of_a_command_that_was_killed_is_removed_by_the_next(
+    tmp_path: Path,
+) -> None:
+    database = open_read_model(tmp_path)
+    with database.second_copy() as first:
+        dead = tmp_path / "replay-dead"
+        shutil.copytree(first.folder, dead)
+        with database.second_copy():
+            assert not dead.exists()
+            assert first.folder.exists(), "one in use is left alone"
+    assert list(tmp_path.glob("replay-*")) == []
     database.close()
 
 

@@ -15,10 +15,12 @@ from pbx.settings import (
     Listener,
     Settings,
     host_port,
+    parse_database,
     parse_engine,
     parse_host_port,
     parse_listener,
     parse_ng,
+    without_password,
 )
 from pbx.settings_source import (
     KEYS,
@@ -260,6 +262,46 @@ def test_a_text_in_the_environment_becomes_the_type_of_its_key(
 def test_a_wrong_text_in_the_environment_is_refused_with_the_form() -> None:
     (line,) = refused(environment={"RINGLOG_SIP__OUTSIDE_CALLS": "yes"})
     assert line == 'sip.outside_calls = "yes": must be true or false'
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("", ""),
+        (" postgresql://al@db/x ", "postgresql+psycopg://al@db/x"),
+        ("postgresql+psycopg://al:p@db/x?host=/tmp", "postgresql+psycopg://al:p@db/x?host=/tmp"),
+    ],
+)
+def test_databases(text: str, url: str) -> None:
+    assert parse_database(text) == url
+
+
+@pytest.mark.parametrize("text", ["sqlite:///geheim", "postgresql://", "postgresql://a b/geheim"])
+def test_what_is_no_database_is_refused_and_not_repeated(text: str) -> None:
+    """It may hold a password."""
+    with pytest.raises(SettingsError) as caught:
+        load_settings(overrides={"readmodel": {"url": text}})
+    assert str(caught.value) == (
+        'readmodel.url: must be "postgresql://USER@HOST/DATABASE" or an empty text'
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("", ""),
+        ("geheim", "***"),
+        ("postgresql+psycopg://al@db/x", "postgresql+psycopg://al@db/x"),
+        ("postgresql+psycopg://al:geheim@db:5432/x", "postgresql+psycopg://al:***@db:5432/x"),
+        ("postgresql+psycopg://al:ge@heim@db/x", "postgresql+psycopg://al:***@db/x"),
+        (
+            "postgresql+psycopg://db/x?a=b&password=geheim&c=d",
+            "postgresql+psycopg://db/x?a=b&password=***&c=d",
+        ),
+    ],
+)
+def test_passwords_are_masked(url: str, shown: str) -> None:
+    assert without_password(url) == shown
 
 
 def test_an_unknown_variable_gets_the_nearest_known_name() -> None:

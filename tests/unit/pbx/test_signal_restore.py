@@ -128,7 +128,7 @@ def test_what_stepped_over_an_event_is_not_used(
     stopped = read_projected(tmp_path, log, "n1")
     assert stopped.bindings is not None, "a projection that stopped is right up to there"
     assert stopped.bindings.position == 2
-    skip_event(database, "bindings")
+    skip_event(log, database, "bindings")
     skipped = read_projected(tmp_path, log, "n1")
     assert skipped.bindings is None
     assert skipped.calls is not None
@@ -141,7 +141,7 @@ def test_the_file_of_a_server_that_was_killed_is_read(
     copy = tmp_path / "copy"
     copy.mkdir()
     for suffix in ("", "-wal"):
-        source = database.path.with_name(READ_MODEL_FILE + suffix)
+        source = database.folder / (READ_MODEL_FILE + suffix)
         (copy / source.name).write_bytes(source.read_bytes())
     found = read_projected(copy, log, "n1")
     assert found.bindings is not None

@@ -1,10 +1,10 @@
-"""The runner: checkpoints, stopping at an event, catching up, rebuilds that install themselves."""
+"""The read model on either database: checkpoints, stopping, catching up, rebuilds."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 
 from pbx.domain.accounts import DomainCreated, DomainDeleted
 from pbx.domain.calls import CALLS, LegDigit
+from pbx.domain.readmodel import ProjectionSkipped
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta, Record, UnknownEvent
 from pbx.kernel.errors import LagTimeout, ProjectionStopped
 from pbx.kernel.events import Event
@@ -34,8 +35,9 @@ from pbx.readmodel import (
 )
 from pbx.readmodel import replay as replay_module
 from pbx.readmodel.projections.accounts import DomainProjection
-from pbx.readmodel.replay import replay
+from pbx.readmodel.replay import Rebuild, replay
 from pbx.readmodel.tables import cdr_legs, cdrs, domains
+from tests.contract.conftest import Open
 from tests.support.call_histories import history, write_history
 
 PATIENCE_S = 30.0
@@ -72,13 +74,6 @@ class Picky(DomainProjection):
 @pytest.fixture
 def log() -> MemoryLog:
     return MemoryLog(node="n1")
-
-
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = open_read_model(tmp_path)
-    yield made
-    made.close()
 
 
 def create(log: MemoryLog, *names: str) -> None:
@@ -216,15 +211,15 @@ class TestStopping:
         try:
             stopped = _until(database, lambda found: found["picky"].error)
             assert stopped["picky"].error_position == 2
-            assert skip_event(database, "picky") == 2
+            assert skip_event(log, database, "picky") == 2
             create(log, "d")
             wait_for(database, log.head(), timeout_s=PATIENCE_S)
         finally:
             stop.set()
             thread.join()
-        assert picky.applied[-2:] == ["domain/c", "domain/d"]
-        assert skip_event(database, "picky") is None
-        assert skip_event(database, "unheard") is None
+        assert picky.applied[-3:] == ["domain/c", "server/read-model", "domain/d"]
+        assert skip_event(log, database, "picky") is None
+        assert skip_event(log, database, "unheard") is None
 
     def test_what_was_skipped_stays_skipped(self, log: MemoryLog, database: Database) -> None:
         """By rebuilds, by a new projector, and when the stream of a call is read again."""
@@ -233,12 +228,40 @@ class TestStopping:
         log.append("call/x", 0, [digit, broken, digit], Meta())
         for name in ("calls", "cdrs"):
             make_projector(log, database).catch_up(log.head())
-            assert skip_event(database, name) == 2
+            assert skip_event(log, database, name) == 2
         make_projector(log, database).catch_up(log.head())
         log.append("call/x", 3, [digit], Meta())
         make_projector(log, database).catch_up(log.head())
         assert reached(database, log.head(), PROJECTION_NAMES)
         assert replay(log, database, PROJECTION_NAMES).different == 0
+
+    def test_the_log_remembers_what_was_skipped(
+        self,
+        log: MemoryLog,
+        database: Database,
+        new_place: Callable[[], tuple[Path, str]],
+    ) -> None:
+        """The tables may be deleted; what a person decided about them stays."""
+        broken = UnknownEvent(type="domain.created.v1", data=b"{}")
+        log.append("domain/x", 0, [broken], Meta())
+        for name in ("domains", "accounts"):
+            with pytest.raises(ProjectionStopped):
+                catch_up(log, database)
+            assert skip_event(log, database, name, actor="cli:al") == 1
+        catch_up(log, database)
+        made_anew = open_read_model(*new_place())
+        catch_up(log, made_anew)
+        assert reached(made_anew, log.head(), PROJECTION_NAMES)
+        assert replay(log, made_anew, PROJECTION_NAMES).different == 0
+        made_anew.close()
+        first, second = log.read_stream("server/read-model")
+        assert first.event == ProjectionSkipped(
+            projection="domains",
+            position=1,
+            reason="DecodeError: domain.created.v1 in domain/x: Object missing required field"
+            " `name`",
+        )
+        assert (first.actor, second.type) == ("cli:al", "projection.skipped.v1")
 
 
 class TestOtherHistories:
@@ -259,6 +282,18 @@ class TestOtherHistories:
         assert rows_of(database, cdrs) == []
         assert "projection cdrs is at position" in caplog.text
         assert replay(other, database, PROJECTION_NAMES).different == 0
+
+    def test_what_that_log_had_skipped_is_skipped(self, log: MemoryLog, database: Database) -> None:
+        create(log, "a", "b", "c", "d")
+        catch_up(log, database)
+        other = MemoryLog(node="n1")
+        other.append("domain/x", 0, [UnknownEvent(type="domain.created.v1", data=b"{}")], Meta())
+        for name in ("domains", "accounts"):
+            skipped = ProjectionSkipped(projection=name, position=1)
+            other.append("server/read-model", ANY_VERSION, [skipped], Meta())
+        catch_up(other, database)
+        assert reached(database, 3, PROJECTION_NAMES)
+        assert names_in(database) == []
 
     def test_a_checkpoint_of_an_older_version_is_taken_as_it_is(
         self, log: MemoryLog, database: Database
@@ -326,9 +361,9 @@ class TestCatchUp:
         assert database.lease.acquire(), "the lease was given back"
 
     def test_beside_a_server_the_caller_waits_for_it(
-        self, log: MemoryLog, database: Database, tmp_path: Path
+        self, log: MemoryLog, database: Database, reopen: Open
     ) -> None:
-        server = open_read_model(tmp_path)
+        server = reopen()
         assert server.lease.acquire()
         stop = threading.Event()
         thread = threading.Thread(target=make_projector(log, server).run, args=(stop,))
@@ -340,20 +375,18 @@ class TestCatchUp:
         finally:
             stop.set()
             thread.join()
-            server.close()
 
     def test_a_server_that_does_not_project_is_named(
-        self, log: MemoryLog, database: Database, tmp_path: Path
+        self, log: MemoryLog, database: Database, reopen: Open
     ) -> None:
-        server = open_read_model(tmp_path)
+        server = reopen()
         assert server.lease.acquire()
         create(log, "a")
         with pytest.raises(LagTimeout, match="is the server's project role alive"):
             catch_up(log, database, timeout_s=0)
-        server.close()
 
     def test_a_stopped_projection_is_tried_once_more_and_reported(
-        self, log: MemoryLog, database: Database, tmp_path: Path
+        self, log: MemoryLog, database: Database, reopen: Open
     ) -> None:
         log.append("domain/x", 0, [UnknownEvent(type="domain.created.v1", data=b"{}")], Meta())
         for _ in range(2):
@@ -361,11 +394,10 @@ class TestCatchUp:
                 catch_up(log, database)
             assert database.lease.acquire()
             database.lease.release()
-        server = open_read_model(tmp_path)
+        server = reopen()
         assert server.lease.acquire()
         with pytest.raises(ProjectionStopped):
             catch_up(log, database)
-        server.close()
 
 
 def rows_of(database: Database, table: Table) -> list[Mapping[str, Any]]:
@@ -421,23 +453,26 @@ class TestReplay:
         with live.write() as connection:
             connection.execute(text("UPDATE legs SET codec = 'wrong', talk_ms = 1"))
             connection.execute(text("DELETE FROM calls WHERE call_id > '01b8d9e4'"))
-        level = replay_module._level
+        level = Rebuild._level
         written: list[int] = []
 
-        def levelled(*arguments: Any) -> None:
+        def levelled(*arguments: Any, **options: Any) -> None:
             """Between any two parts something happens, and the projector has it first."""
             if len(written) < len(steps):
                 write_history(log, [steps[len(written)]])
                 written.append(log.head())
-            level(*arguments)
+            level(*arguments, **options)
 
         monkeypatch.setattr(replay_module, "PART", 3)
-        monkeypatch.setattr(replay_module, "_level", levelled)
+        monkeypatch.setattr(Rebuild, "_level", levelled)
         outcome = replay(log, live, ["calls"])
         monkeypatch.undo()
         assert outcome.different > 40
-        assert len(written) > 20
-        assert checkpoints(live)["calls"].generation > 20
+        if live.atomic:
+            assert checkpoints(live)["calls"].generation == 1, "readers see the old or the new"
+        else:
+            assert len(written) > 20
+            assert checkpoints(live)["calls"].generation > 20
         projector.catch_up(log.head())
         assert replay(log, live, PROJECTION_NAMES).different == 0
 
@@ -495,15 +530,13 @@ def test_the_status_is_a_table_for_operators(log: MemoryLog, database: Database)
 
 
 def test_call_records_do_not_depend_on_how_history_is_cut(
-    log: MemoryLog, database: Database, tmp_path: Path
+    log: MemoryLog, database: Database, new_place: Callable[[], tuple[Path, str]]
 ) -> None:
     """One batch for all, or a restart after every event: same rows."""
     write_history(log, history(5, 8))
     for position in range(1, log.head() + 1):
         Projector(log, database, all_projections(log)).catch_up(position)
-    other = tmp_path / "other"
-    other.mkdir()
-    whole = open_read_model(other)
+    whole = open_read_model(*new_place())
     catch_up(log, whole)
     assert rows_of(database, cdr_legs) == rows_of(whole, cdr_legs)
     assert CALLS in {record.category for record in log.read()}
