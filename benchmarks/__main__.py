@@ -26,6 +26,7 @@ PARTS: Final = (
     ("relay", "One relayed RTP packet", "required ≤ 1.4 x the bare loop, aim 1.15"),
     ("memory", "Memory of bindings and calls", "≤ 8 KB a binding, ≤ 40 KB a relayed call"),
     ("eventlog", "The event log", "≥ 50,000 events/s appended and replayed, ten events ≤ 60 µs"),
+    ("readmodel", "The read model", "≥ 50,000 events/s replayed in SQLite; PostgreSQL beside it"),
     ("signalling", "The signalling core alone", "no budget: where the time of a call goes"),
     ("sip_engine", "The SIP engine alone", "no budget"),
     ("sip_parse", "Parsing and building messages", "no budget"),
