@@ -70,7 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
                     _print(correction)
             if arguments.apply and corrector.total:
                 corrector.apply(log, actor())
-        if arguments.apply and corrector.total and not is_partitioned(log) and live.lease.acquire():
+        if (
+            arguments.apply
+            and corrector.total
+            and not is_partitioned(log, live)
+            and live.lease.acquire()
+        ):
             # No server runs, so nobody else writes the text files anew.
             make_projector(log, live)
     if arguments.json:

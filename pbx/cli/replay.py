@@ -70,7 +70,7 @@ def _replay(
     except (ProjectionStopped, LagTimeout) as error:
         print(f"pbx: {error}", file=sys.stderr)
     outcome = replay(log, database, names)
-    if outcome.different and not is_partitioned(log) and database.lease.acquire():
+    if outcome.different and not is_partitioned(log, database) and database.lease.acquire():
         # No server runs, so nobody else writes the text files anew.
         make_projector(log, database)
     if arguments.json:
@@ -127,7 +127,7 @@ def _status(arguments: argparse.Namespace, log: EventLog, database: Database) ->
     from pbx.readmodel import projection_status
     from pbx.readmodel.partitions import heads_of
 
-    heads = heads_of(log)
+    heads = heads_of(log, database)
     with database.read() as connection:
         found = [
             {**row, "behind": heads.get(row["partition"], row["position"]) - row["position"]}

@@ -54,9 +54,9 @@ def make_projector(
     With `text_files` call records go to files in the data directory, too; only where the log has
     one order of records, that of one partition.
     """
-    view = views_of(log)[partition]
+    view = views_of(log, database)[partition]
     recall_skipped(log, database)
-    if not text_files or is_partitioned(log):
+    if not text_files or is_partitioned(log, database):
         projections = all_projections(view)
     else:
         files = CdrFiles(database, database.folder / CDR_FOLDER)
@@ -74,7 +74,7 @@ def catch_up(log: EventLog, database: Database, timeout_s: float = 60.0) -> None
     :class:`ProjectionStopped` or :class:`LagTimeout`.
     """
     deadline = time.monotonic() + timeout_s
-    for partition, view in views_of(log).items():
+    for partition, view in views_of(log, database).items():
         _catch_up(log, database, partition, view, deadline, timeout_s)
 
 

@@ -16,7 +16,7 @@ generation of its checkpoint and goes on from there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from heapq import merge
@@ -126,6 +126,10 @@ def rebuilt(
         yield rebuild
 
 
+def _nothing() -> None:
+    pass
+
+
 class Rebuild:
     """A second copy of some projections, in which the keys of differing rows are noted."""
 
@@ -134,7 +138,7 @@ class Rebuild:
     ) -> None:
         self._live = live
         self._copy = copy
-        self._views = views_of(log)
+        self._views = views_of(log, live)
         self._made = {p: make(view) for p, view in self._views.items()}
         known = {p.name: p for projections in self._made.values() for p in projections}
         self._kinds = {name: known[name] for name in known if name in names}
@@ -207,19 +211,32 @@ class Rebuild:
                 for table_name, keys in noted.items():
                     self._note(tables[table_name], keys)
 
-    def put_right(self, name: str, at_last: Callable[[], object] = lambda: None) -> None:
+    def put_right(self, name: str, at_last: Callable[[], object] = _nothing) -> None:
         """Make the noted rows those of the second copy; `at_last` is called before the commit."""
-        parts = [(table, keys) for table in self._kinds[name].tables for keys in self._noted(table)]
-        batches = [parts] if self._live.atomic else [[part] for part in parts]
-        for number, batch in enumerate(batches, start=1):
-            with self._live.write() as connection:
-                self._level(name, connection, lock=True)
-                with self._copy.read() as source:
-                    for table, keys in batch:
-                        _write_part(connection, source, table, keys)
-                self._renew(connection, name)
-                if number == len(batches):
-                    at_last()
+        parts = ((table, k) for table in self._kinds[name].tables for k in self._noted(table))
+        if self._live.atomic:
+            self._put_right(name, parts, at_last)
+            return
+        part = next(parts, None)
+        while part is not None:
+            following = next(parts, None)
+            self._put_right(name, [part], _nothing if following is not None else at_last)
+            part = following
+
+    def _put_right(
+        self,
+        name: str,
+        parts: Iterable[tuple[Table, list[Key]]],
+        at_last: Callable[[], object],
+    ) -> None:
+        """One transaction."""
+        with self._live.write() as connection:
+            self._level(name, connection, lock=True)
+            with self._copy.read() as source:
+                for table, keys in parts:
+                    _write_part(connection, source, table, keys)
+            self._renew(connection, name)
+            at_last()
 
     def _copy_skipped(self) -> None:
         with self._live.read() as source:

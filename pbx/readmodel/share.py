@@ -44,10 +44,10 @@ class Share:
         self._workers: dict[str, _Worker] = {}
         self._applied = 0
         self._trouble = ""
-        if text_files and is_partitioned(log):
+        if text_files and is_partitioned(log, database):
             logger.info(
-                "no text files of call records: this log has no one order of records;"
-                " pbx cdr list and the events feed have them"
+                "no text files of call records: nodes that share their tables have no one order of"
+                " records; pbx cdr list has them"
             )
 
     @property
@@ -99,7 +99,7 @@ class Share:
     def _balance(self) -> None:
         wanted = [
             name
-            for name, view in views_of(self._log).items()
+            for name, view in views_of(self._log, self._database).items()
             if concerned(name, all_projections(view))
         ]
         nodes, rank = self._database.members()

@@ -13,7 +13,6 @@ from sqlalchemy import Table, select, text
 from pbx.domain.accounts import DomainCreated
 from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta, Record, UnknownEvent
-from pbx.eventlog.record import Row
 from pbx.kernel.errors import ProjectionStopped
 from pbx.readmodel import (
     PROJECTION_NAMES,
@@ -49,13 +48,7 @@ def fill(log: MemoryLog, calls: int = 40) -> None:
 
 
 def write_calls(log: MemoryLog, calls: int, seed: int = 1) -> None:
-    """Into the partitions that their streams lie in."""
-    source = MemoryLog(node="n1")
-    write_history(source, history(seed, calls))
-    for record in source.read():
-        place = log.place_of(record.stream) if isinstance(log, PartitionedMemoryLog) else log
-        row: Row = record.row
-        place.commit([row])
+    write_history(log, history(seed, calls))
 
 
 def rows(database: Database, table: Table, *without: str) -> list[Mapping[str, Any]]:
@@ -69,6 +62,13 @@ def log() -> PartitionedMemoryLog:
     return PartitionedMemoryLog()
 
 
+POSTGRESQL = pytest.mark.parametrize(
+    "kind", [pytest.param("postgresql", marks=pytest.mark.needs("initdb", "psycopg"))]
+)
+"""One server has the file of SQLite for itself."""
+
+
+@POSTGRESQL
 class TestPartitions:
     def test_the_rows_are_those_of_one_log(
         self,
@@ -108,18 +108,18 @@ class TestPartitions:
         catch_up(log, database)
         with database.read() as connection:
             found = {(c.name, c.partition): c.position for c in load_checkpoints(connection)}
-        heads = heads_of(log)
-        assert found[("domains", "pbx.config-0")] == heads["pbx.config-0"]
-        assert found[("cdrs", "pbx.calls-3")] == heads["pbx.calls-3"]
+        heads = heads_of(log, database)
+        assert found[("domains", "pbx.config/0")] == heads["pbx.config/0"]
+        assert found[("cdrs", "pbx.calls/3")] == heads["pbx.calls/3"]
         assert len(found) == 2 + 4 + 2 * 4
         assert all(found[key] == heads[key[1]] for key in found)
 
-    def test_a_partition_of_unknown_name_concerns_all(self) -> None:
+    def test_a_partition_of_unknown_name_concerns_all(self, database: Database) -> None:
         every = all_projections(MemoryLog())
         assert concerned("", every) == concerned("everything", every) == every
-        assert [p.name for p in concerned("pbx.bindings/2", every)] == ["bindings"]
+        assert [p.name for p in concerned("pbx.bindings-2", every)] == ["bindings"]
         assert concerned("pbx.messages-0", every) == []
-        assert list(views_of(MemoryLog())) == [""]
+        assert list(views_of(MemoryLog(), database)) == [""]
 
     def test_no_text_files_are_written(self, log: PartitionedMemoryLog, database: Database) -> None:
         fill(log)
@@ -192,6 +192,22 @@ def share_in(log: PartitionedMemoryLog) -> Iterator[Callable[[Database], Share]]
         share.close()
 
 
+@pytest.mark.parametrize("kind", ["sqlite"])
+def test_a_node_with_tables_of_its_own_takes_the_log_at_hand(
+    log: PartitionedMemoryLog, database: Database
+) -> None:
+    """With what the broker does not have yet, and with text files."""
+    fill(log, 10)
+    log.shipping = False
+    write_calls(log, 10, seed=2)
+    catch_up(log, database)
+    with database.read() as connection:
+        found = load_checkpoints(connection)
+    assert {(c.partition, c.position) for c in found} == {("", log.head())}
+    assert list(database.folder.glob("CDRs/*.cdr"))
+    assert replay(log, database, PROJECTION_NAMES).different == 0
+
+
 class TestShare:
     @pytest.mark.parametrize(
         ("partitions", "nodes", "shares"),
@@ -208,16 +224,14 @@ class TestShare:
     ) -> None:
         share = share_in(database)
         share.tick()
-        assert share.held == sorted(log.partitions())
+        assert share.held == (sorted(log.partitions()) if database.shared else [""])
         fill(log)
         share.close()  # what is in the log by then is projected
-        assert share.applied == sum(heads_of(log).values())
+        assert share.applied == sum(heads_of(log, database).values())
         assert replay(log, database, PROJECTION_NAMES).different == 0
         assert len(rows(database, domains)) == 8
 
-    @pytest.mark.parametrize(  # one server has the file for itself
-        "kind", [pytest.param("postgresql", marks=pytest.mark.needs("initdb", "psycopg"))]
-    )
+    @POSTGRESQL
     def test_who_comes_gets_a_share_and_who_dies_leaves_it(
         self,
         log: PartitionedMemoryLog,
@@ -249,9 +263,7 @@ class TestShare:
             share.close()
         assert replay(log, database, PROJECTION_NAMES).different == 0
 
-    @pytest.mark.parametrize(
-        "kind", [pytest.param("postgresql", marks=pytest.mark.needs("initdb", "psycopg"))]
-    )
+    @POSTGRESQL
     def test_nodes_whose_sessions_end_share_anew(
         self,
         log: PartitionedMemoryLog,
@@ -284,9 +296,7 @@ class TestShare:
             share.close()
         assert replay(log, database, PROJECTION_NAMES).different == 0
 
-    @pytest.mark.parametrize(
-        "kind", [pytest.param("postgresql", marks=pytest.mark.needs("initdb", "psycopg"))]
-    )
+    @POSTGRESQL
     def test_a_node_of_an_older_version_leaves_newer_tables_alone(
         self,
         database: Database,
@@ -329,7 +339,8 @@ def test_records_say_where_they_are() -> None:
     fill(log, 5)
     seen: dict[str, str] = {}
     records: list[tuple[str, Record]] = [
-        (name, record) for name, view in views_of(log).items() for record in view.read()
+        (name, record) for name, view in log.views.items() for record in view.read()
     ]
+    assert len(records) == log.head()
     for name, record in records:
         assert seen.setdefault(record.stream, name) == name
