@@ -557,8 +557,8 @@ class CdrSettings:
 
     text_files: bool = key(
         True,
-        "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table. Nodes that fill one database from one log "
-        "have no one order of records: they write none, whatever this says.",
+        "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table. Nodes that fill one database from one "
+        "log have no one order of records: they write none, whatever this says.",
     )
 
 

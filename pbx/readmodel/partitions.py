@@ -2,8 +2,8 @@
 
 A log in one file is one partition, whose name is empty. A log on a broker has several, and a
 database that nodes share is filled by them: each is an ordered log of its own
-(:class:`~pbx.eventlog.EventLog`, for reading), a stream lies in one of them, and positions of two of
-them cannot be compared. Everything projected has a checkpoint a partition.
+(:class:`~pbx.eventlog.EventLog`, for reading), a stream lies in one of them, and positions of two
+of them cannot be compared. Everything projected has a checkpoint a partition.
 """
 
 from __future__ import annotations
