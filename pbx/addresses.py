@@ -1,7 +1,7 @@
 """Which addresses of this machine a server uses when its settings do not name them.
 
-Used by the media role (what to bind), by the demo (what to type into a phone) and by the signal
-role (which hosts mean us).
+Used by the media role (what to bind), by the demo (what to type into a phone), by the signal role
+and by ``pbx route`` (which hosts mean us).
 """
 
 from __future__ import annotations
@@ -53,3 +53,14 @@ def routed_addresses() -> Iterator[str]:
             except OSError:
                 continue
             yield str(probe.getsockname()[0])
+
+
+def own_hosts(settings: Settings) -> frozenset[str]:
+    """Names and addresses that mean this server when they stand where a domain is expected."""
+    hosts = {settings.server.advertised.lower(), "localhost", socket.gethostname().lower()}
+    for listener in settings.sip.listen:
+        if listener.host in ("0.0.0.0", "::"):
+            hosts.update(("127.0.0.1", "::1", *routed_addresses()))
+        else:
+            hosts.add(listener.host)
+    return frozenset(hosts - {""})

@@ -273,7 +273,10 @@ class SipSettings:
     )
     user_agent: str = key("Ringlog", "What we call ourselves in User-Agent and Server.", form=LINE)
     client_ips: tuple[Network, ...] = key(
-        (), "Trusted sources: they call without credentials. Empty: nobody does.", form=NETWORK
+        (),
+        "Trusted sources: they call without credentials, other servers through us as well. Empty: "
+        "nobody does.",
+        form=NETWORK,
     )
     nat_networks: tuple[Network, ...] = key(
         _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"),

@@ -143,8 +143,10 @@ class Authenticator:
             return False
         if uri.host == ANONYMOUS_HOST:
             return True
-        domain = self._node.directory.local_domain(uri.host)
-        return domain == account.domain and (uri.user_text or "").lower() == account.name
+        directory = self._node.directory
+        domain = directory.local_domain(uri.host)
+        # An alias is a name of the account like its own: phones register as their extension.
+        return bool(domain) and directory.account(uri.user_text, domain) is account
 
     def _domain_of(self, uri: object) -> str:
         return self._node.directory.local_domain(uri.host) if isinstance(uri, SipUri) else ""

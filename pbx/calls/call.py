@@ -30,6 +30,7 @@ from pbx.domain.calls import CallDecided, CallEnded, MediaTimedOut
 if TYPE_CHECKING:
     from pbx.calls.node import SignalNode
     from pbx.calls.rearrange import Rearrangement
+    from pbx.calls.routing import Route
     from sip.dialog.invite import InviteUsage
     from sip.events import InviteFailed, UsageEnded
     from sip.flow import Flow
@@ -122,6 +123,18 @@ class Call:
                 elapsed_ms=self.journal.elapsed_ms(now),
             )
         )
+
+    def routed(self, uri: str, route: Route, now: float, *, briefly: bool = False) -> None:
+        """Record what the Router made of a URI; `briefly` if it is told elsewhere unless it
+        became another address on the way."""
+        if briefly and (route.decision is None or len(route.decision.steps) < 2):
+            return
+        self.journal.write(route.event(uri, self.journal.elapsed_ms(now)))
+
+    def uncount(self, accounts: list[str]) -> None:
+        """These accounts have no part in the call any more."""
+        self.node.limits.release(accounts)
+        self.counted = [name for name in self.counted if name not in accounts]
 
     def peer_of(self, leg: Leg) -> Leg | None:
         """The leg that `leg` talks with."""

@@ -300,6 +300,7 @@ class Dial:
         call = self._call
         node = call.node
         route = node.router.redirected(uri, leg.account)
+        call.routed(uri, route, now, briefly=True)
         call.journal.write(
             CallDecided(
                 step="redirect",
@@ -314,7 +315,7 @@ class Dial:
             contact._replace(
                 redirector=leg.account,
                 diversions=(*leg.diversions, diversion),
-                counted=route.account,
+                counted=contact.account,
             )
             for contact in route.contacts
         ]

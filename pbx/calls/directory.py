@@ -1,22 +1,63 @@
-"""Who exists: domains and accounts in memory, folded from the configuration events.
+"""What exists, in memory: domains, accounts and the other objects, folded from the configuration.
 
-Fed record by record (start-up from the read model's accounts, then the log's tail, in order);
-asked by authentication, routing and the registrar on the call path. Holds no secret in clear:
+Fed record by record (the log's configuration at start, then its tail, in order); asked by
+authentication, routing and the registrar on the call path. It is the router's
+:class:`~pbx.router.state.RoutingState`: every question is a look-up in one dictionary. All names
+of a domain are keys of one table, aliases beside the account they mean, so an alias costs its key.
+Router tables are compiled when they are first needed after a change. Holds no secret in clear:
 digest HA1 values only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
+
 from pbx.domain import accounts as config
+from pbx.domain import objects
+from pbx.domain.server import TABLES, MainDomainSet, RouterTableSet
+from pbx.domain.setting_events import SETTINGS, DomainSettingsChanged, ServerSettingsChanged
 from pbx.kernel.events import Event
+from pbx.router import (
+    NO_TABLES,
+    REJECTED,
+    CompiledTables,
+    Forwarder,
+    Group,
+    Kind,
+    MailingList,
+    NamedObject,
+    NamedTask,
+    ObjectKind,
+    Unknown,
+    UnknownPolicy,
+)
+from pbx.router.table import usable_table
+
+_DOMAIN_DEFAULTS: Final = "domain-defaults"
+"""Section of the server's settings for domains without a value of their own."""
+#: Settings of a domain that the Router goes by: action, address, address when none is given.
+_UNKNOWN_KEYS: Final = {
+    Kind.MAIL: ("MailToUnknown", "MailRerouteAddress", "spamtrap"),
+    Kind.SIGNAL: ("SignalToUnknown", "SignalRerouteAddress", "pbx"),
+    Kind.ACCESS: ("AccessToUnknown", "AccessRerouteAddress", "error"),
+}
+_CONSULT: Final = "ExternalOnUnknown"
+_ROUTING_KEYS: Final = frozenset(
+    {_CONSULT, *(key for keys in _UNKNOWN_KEYS.values() for key in keys[:2])}
+)
+_ACTIONS: Final = {action.value.lower(): action for action in Unknown}
 
 
 class Account:
     """What the call path needs of one account."""
 
     __slots__ = (
-        "calls_limit", "display_name", "domain", "ha1_md5", "ha1_sha256", "max_contacts", "name",
+        "aliases", "calls_limit", "display_name", "domain", "ha1_md5", "ha1_sha256", "max_contacts",
+        "name", "telnums",
     )  # fmt: skip
+
+    object_kind: Final = ObjectKind.ACCOUNT
 
     def __init__(self, name: str, domain: str, display_name: str = "") -> None:
         self.name = name
@@ -27,6 +68,8 @@ class Account:
         self.calls_limit = -1
         """-1: the server's default applies; so for `max_contacts`."""
         self.max_contacts = -1
+        self.aliases: tuple[str, ...] = ()
+        self.telnums: tuple[str, ...] = ()
 
     @property
     def address(self) -> str:
@@ -35,38 +78,90 @@ class Account:
 
 
 class Directory:
-    """Domains and accounts by name; names are case-insensitive (kept lower case)."""
+    """See the module. Names are case-insensitive (kept lower case)."""
 
     def __init__(self) -> None:
         self._domains: dict[str, str] = {}
         """Domain name or alias -> domain name, in order of creation."""
-        self._accounts: dict[str, Account] = {}
+        self._names: dict[str, NamedObject] = {}
+        """``name@domain`` of every object, and of every alias -> its account."""
+        self._telnums: dict[str, Account] = {}
+        """Digits of a telephone number -> the account it is assigned to."""
+        self._accounts = 0
         self._own_hosts: frozenset[str] = frozenset()
+        self._chosen_main = ""
+        self.main_domain = ""
+        """The domain of addresses without one: as chosen, else the first; '' if there is none."""
+        self._texts: dict[str, str] = {}
+        self._tables: CompiledTables | None = NO_TABLES
+        self._settings: dict[str, dict[str, str]] = {}
+        """Routing settings of the domains that have some; of the server under ''."""
+        self._policies: dict[tuple[str, Kind], UnknownPolicy] = {}
+        """What they come to; filled when asked, no larger than the domains with settings."""
 
     def set_own_hosts(self, hosts: frozenset[str]) -> None:
         """Addresses of this server: as a domain part they mean the main domain."""
         self._own_hosts = hosts
 
+    # The router's questions.
+
     @property
-    def main_domain(self) -> str:
-        """The domain that was created first, empty if there is none."""
-        return next(iter(self._domains.values()), "")
+    def tables(self) -> CompiledTables:
+        """The Router tables, compiled."""
+        if self._tables is None:
+            texts = [(name, self._texts[name]) for name in TABLES if name in self._texts]
+            self._tables = CompiledTables(usable_table(text, name) for name, text in texts)
+        return self._tables
 
     def local_domain(self, host: str) -> str:
         """Name of our domain that `host` means, empty if it is not ours."""
+        known = self._domains.get(host)
+        if known is not None:
+            return known
         host = host.lower()
         known = self._domains.get(host)
         if known is not None:
             return known
         return self.main_domain if host in self._own_hosts else ""
 
+    def find(self, name: str, domain: str) -> NamedObject | None:
+        """The object of a name or alias in lower case, in a domain by its own name."""
+        return self._names.get(f"{name}@{domain}")
+
+    def telnum(self, number: str) -> str:
+        """Address of the account that a telephone number is assigned to, or ''."""
+        account = self._telnums.get(number.removeprefix("+"))
+        return "" if account is None else account.address
+
+    def unknown(self, domain: str, kind: Kind) -> UnknownPolicy:
+        """What a domain does with names it does not know."""
+        if not self._settings:
+            return REJECTED
+        own = self._settings.get(domain)
+        key = (domain if own is not None else "", kind)
+        policy = self._policies.get(key)
+        if policy is None:
+            policy = self._policies[key] = self._policy(own or {}, kind)
+        return policy
+
+    def _policy(self, own: Mapping[str, str], kind: Kind) -> UnknownPolicy:
+        values = {**self._settings.get("", {}), **own}
+        action_key, address_key, address = _UNKNOWN_KEYS[kind]
+        action = _ACTIONS.get(values.get(action_key, "").lower(), Unknown.REJECT)
+        consult = values.get(_CONSULT, "").lower() in ("yes", "true", "1")
+        return UnknownPolicy(action, values.get(address_key) or address, consult)
+
+    # The other questions of the call path.
+
     def account(self, user: str, domain: str) -> Account | None:
-        """The account `user` of the domain name `domain` (as :meth:`local_domain` gave it)."""
-        return self._accounts.get(f"{user.lower()}@{domain}")
+        """The account of a name or alias; `domain` is as :meth:`local_domain` gave it."""
+        found = self._names.get(f"{user.lower()}@{domain}")
+        return found if isinstance(found, Account) else None
 
     def by_address(self, address: str) -> Account | None:
         """The account ``name@domain``."""
-        return self._accounts.get(address)
+        found = self._names.get(address)
+        return found if isinstance(found, Account) else None
 
     def by_login(self, username: str, realm: str) -> Account | None:
         """The account a digest user name means: ``user``, ``user@domain``, ``user%domain``."""
@@ -78,34 +173,188 @@ class Directory:
 
     def statistics(self) -> dict[str, int]:
         """Table sizes."""
-        return {"domains": len(set(self._domains.values())), "accounts": len(self._accounts)}
+        return {
+            "domains": len(set(self._domains.values())),
+            "accounts": self._accounts,
+            "names": len(self._names),
+        }
+
+    # Changes.
 
     def apply(self, stream: str, event: Event) -> None:
-        """Fold one event of ``domain/…`` or ``account/…``; others are ignored."""
+        """Fold one event of the configuration; what is none of ours is ignored."""
+        change = _CHANGES.get(type(event))
+        if change is not None:
+            change(self, stream, event)  # type: ignore[operator]
+
+    def _domain_created(self, stream: str, event: config.DomainCreated) -> None:
+        name = event.name.lower()
+        self._domains[name] = name
+        self._name_domain(name, event.aliases)
+
+    def _domain_aliases(self, stream: str, event: config.DomainAliasesSet) -> None:
+        name = stream.removeprefix("domain/")
+        if name in self._domains:
+            self._drop_domain_names(name, but=name)
+            self._name_domain(name, event.aliases)
+
+    def _name_domain(self, name: str, aliases: tuple[str, ...]) -> None:
+        for alias in aliases:
+            self._domains.setdefault(alias.lower(), name)
+        self._choose_main()
+
+    def _drop_domain_names(self, name: str, but: str = "") -> None:
+        self._domains = {
+            alias: domain
+            for alias, domain in self._domains.items()
+            if domain != name or alias == but
+        }
+
+    def _domain_deleted(self, stream: str, event: config.DomainDeleted) -> None:
+        self._drop_domain_names(event.name.lower())
+        self._settings.pop(event.name.lower(), None)
+        self._policies.clear()
+        self._choose_main()
+
+    def _main_domain(self, stream: str, event: MainDomainSet) -> None:
+        self._chosen_main = event.name
+        self._choose_main()
+
+    def _choose_main(self) -> None:
+        chosen = self._domains.get(self._chosen_main, "")
+        self.main_domain = chosen or next(iter(self._domains.values()), "")
+
+    def _account_created(self, stream: str, event: config.AccountCreated) -> None:
+        account = Account(event.name.lower(), event.domain.lower(), event.display_name)
+        if not isinstance(self._names.get(account.address), Account):
+            self._accounts += 1
+        self._names[account.address] = account
+
+    def _account_deleted(self, stream: str, event: config.AccountDeleted) -> None:
+        account = self.by_address(stream.removeprefix("account/"))
+        if account is not None:
+            self._set_aliases(account, ())
+            self._set_telnums(account, ())
+            del self._names[account.address]
+            self._accounts -= 1
+
+    def _account_changed(self, stream: str, event: Event) -> None:
+        account = self.by_address(stream.removeprefix("account/"))
+        if account is None:
+            return
         match event:
-            case config.DomainCreated():
-                name = event.name.lower()
-                for alias in (name, *event.aliases):
-                    self._domains[alias.lower()] = name
-            case config.DomainDeleted():
-                name = event.name.lower()
-                self._domains = {
-                    alias: domain for alias, domain in self._domains.items() if domain != name
-                }
-            case config.AccountCreated():
-                account = Account(event.name.lower(), event.domain.lower(), event.display_name)
-                self._accounts[account.address] = account
             case config.AccountPasswordSet():
-                account = self._accounts.get(stream.removeprefix("account/"))  # type: ignore[assignment]
-                if account is not None:
-                    account.ha1_md5 = event.ha1_md5
-                    account.ha1_sha256 = event.ha1_sha256
+                account.ha1_md5 = event.ha1_md5
+                account.ha1_sha256 = event.ha1_sha256
             case config.AccountLimitsSet():
-                account = self._accounts.get(stream.removeprefix("account/"))  # type: ignore[assignment]
-                if account is not None:
-                    account.calls_limit = event.calls_limit
-                    account.max_contacts = event.max_contacts
-            case config.AccountDeleted():
-                self._accounts.pop(stream.removeprefix("account/"), None)
+                account.calls_limit = event.calls_limit
+                account.max_contacts = event.max_contacts
+            case config.AccountAliasesSet():
+                self._set_aliases(account, event.aliases)
+            case config.AccountTelnumsSet():
+                self._set_telnums(account, event.telnums)
+
+    def _set_aliases(self, account: Account, aliases: tuple[str, ...]) -> None:
+        names, domain = self._names, account.domain
+        for alias in account.aliases:
+            if names.get(f"{alias}@{domain}") is account:
+                del names[f"{alias}@{domain}"]
+        account.aliases = aliases
+        for alias in aliases:
+            # Whoever has the name by itself keeps it, should two commands have raced.
+            names.setdefault(f"{alias}@{domain}", account)
+
+    def _set_telnums(self, account: Account, telnums: tuple[str, ...]) -> None:
+        for number in account.telnums:
+            if self._telnums.get(number.removeprefix("+")) is account:
+                del self._telnums[number.removeprefix("+")]
+        account.telnums = telnums
+        for number in telnums:
+            self._telnums[number.removeprefix("+")] = account
+
+    def _object_changed(self, stream: str, event: Event) -> None:
+        address = stream.partition("/")[2]
+        name = address.partition("@")[0]
+        held = self._names.get(address)
+        made: NamedObject
+        match event:
+            case objects.GroupCreated():
+                made = Group(name)
+            case objects.GroupSet() if isinstance(held, Group):
+                made = Group(
+                    name,
+                    event.members,
+                    mail="EmailDisabled" not in event.options,
+                    signal="SignalDisabled" not in event.options,
+                )
+            case objects.ForwarderCreated():
+                made = Forwarder(name, event.target)
+            case objects.ForwarderSet() if isinstance(held, Forwarder):
+                made = Forwarder(name, event.target)
+            case objects.ListCreated():
+                made = MailingList(name)
+            case objects.TaskCreated():
+                made = NamedTask(name, event.owner, event.program)
+            case objects.TaskSet() if isinstance(held, NamedTask):
+                made = NamedTask(name, event.owner, event.program)
             case _:
-                pass
+                return
+        if not isinstance(held, Account) or held.address != address:
+            self._names[address] = made
+
+    def _object_deleted(self, stream: str, event: Event) -> None:
+        prefix, _, address = stream.partition("/")
+        held = self._names.get(address)
+        if held is not None and held.object_kind is objects.KIND_OF_PREFIX.get(prefix):
+            del self._names[address]
+
+    def _table(self, stream: str, event: RouterTableSet) -> None:
+        self._texts[event.table] = event.text
+        self._tables = None
+
+    def _settings_changed(
+        self, stream: str, event: DomainSettingsChanged | ServerSettingsChanged
+    ) -> None:
+        if isinstance(event, DomainSettingsChanged):
+            section, name = SETTINGS, stream.removeprefix("domain/")
+        else:
+            section, name = _DOMAIN_DEFAULTS, ""
+        if event.section != section:
+            return
+        held = self._settings.get(name, {})
+        values = {key: value for key, value in held.items() if key not in event.removed}
+        for key in _ROUTING_KEYS.intersection(event.values):
+            values[key] = str(event.values[key])
+        self._policies.clear()
+        if values:
+            self._settings[name] = values
+        else:
+            self._settings.pop(name, None)
+
+
+_CHANGES: Final = {
+    config.DomainCreated: Directory._domain_created,
+    config.DomainAliasesSet: Directory._domain_aliases,
+    config.DomainDeleted: Directory._domain_deleted,
+    config.AccountCreated: Directory._account_created,
+    config.AccountPasswordSet: Directory._account_changed,
+    config.AccountLimitsSet: Directory._account_changed,
+    config.AccountAliasesSet: Directory._account_changed,
+    config.AccountTelnumsSet: Directory._account_changed,
+    config.AccountDeleted: Directory._account_deleted,
+    MainDomainSet: Directory._main_domain,
+    RouterTableSet: Directory._table,
+    DomainSettingsChanged: Directory._settings_changed,
+    ServerSettingsChanged: Directory._settings_changed,
+    objects.GroupCreated: Directory._object_changed,
+    objects.GroupSet: Directory._object_changed,
+    objects.GroupDeleted: Directory._object_deleted,
+    objects.ForwarderCreated: Directory._object_changed,
+    objects.ForwarderSet: Directory._object_changed,
+    objects.ForwarderDeleted: Directory._object_deleted,
+    objects.ListCreated: Directory._object_changed,
+    objects.ListDeleted: Directory._object_deleted,
+    objects.TaskCreated: Directory._object_changed,
+    objects.TaskSet: Directory._object_changed,
+    objects.TaskDeleted: Directory._object_deleted,
+}

@@ -156,12 +156,7 @@ class SignalNode:
     def apply(self, record: Record) -> None:
         """Fold a record of the log that somebody else wrote: commands, other nodes."""
         stream = record.stream
-        if stream.startswith(("account/", "domain/")):
-            self.directory.apply(stream, record.event)
-            self.locations.account_changed(stream, record.event)
-            if isinstance(record.event, AccountDeleted):
-                self.subscriptions.account_deleted(stream.removeprefix("account/"), self.now())
-        elif stream.startswith("binding/"):
+        if stream.startswith("binding/"):
             if record.node != self.config.node:
                 self.locations.fold(stream, record.version, record.event, record.node)
                 self.locations.arm(self.now())
@@ -169,6 +164,12 @@ class SignalNode:
             changed = self.peers.fold(stream, record.event, record.time_ns)
             if changed and changed != self.config.node:
                 self.engine.forget_node(changed)
+        else:
+            self.directory.apply(stream, record.event)
+            if stream.startswith("account/"):
+                self.locations.account_changed(stream, record.event)
+                if isinstance(record.event, AccountDeleted):
+                    self.subscriptions.account_deleted(stream.removeprefix("account/"), self.now())
 
     @property
     def draining(self) -> bool:

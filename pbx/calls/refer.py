@@ -96,6 +96,7 @@ def _blind(
     address = bare(target)
     route = node.router.route(target, leg.account)
     call.decided("transfer", f"blind to {address}", route.reason, now)
+    call.routed(address, route, now, briefly=True)
     status = route.status
     refusal = node.limits.take(route.account, call.counted) if route.contacts else None
     if refusal is not None:

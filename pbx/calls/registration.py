@@ -72,8 +72,8 @@ class Registration:
         if not domain:
             node.engine.respond(transaction, 404, now=now)
             return
-        user = (uri.user_text or "").lower() if isinstance(uri, SipUri) else ""
-        if (user, domain) != (account.name, account.domain):
+        user = uri.user_text if isinstance(uri, SipUri) else ""
+        if node.directory.account(user, domain) is not account:
             node.engine.respond(transaction, 403, now=now)
             return
         waiting = self._running.get(account.address)

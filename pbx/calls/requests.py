@@ -85,9 +85,11 @@ class Requests:
         identity = node.authenticator.caller(transaction, request, flow, now)
         if identity is None:
             return
-        route = node.router.route(request.request_uri, identity.account)
+        trusted = node.authenticator.trusts(flow)
+        route = node.router.route(request.request_uri, identity.account, trusted=trusted)
         if not route.contacts:
-            node.engine.respond(transaction, route.status, now=now)
+            status = 200 if route.discarded else route.status
+            node.engine.respond(transaction, status, now=now)
             return
         pending = PendingMessage(
             transaction, identity.account, request.uri, request.from_.uri_text, len(request.body)

@@ -1,18 +1,28 @@
-"""From an address to what shall ring: account, contacts, or the world outside.
+"""From a URI to what shall ring: the router's decision, and the contacts it comes to.
 
-The Router table and the Signal Rules of later work plug in here; today: a local account rings
-at its contacts, another domain is reached by RFC 3263 if the caller is one of ours.
+:mod:`pbx.router` decides what an address means; here that becomes something to try: the contacts
+of an account, of every member of a group, an address of another server. A foreign address may be
+called by our accounts, by trusted sources, and by anybody for whom a ``Relay:`` record or an object
+of ours (a forwarder, a group) made it.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
+from urllib.parse import quote
 
+from pbx import router
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
 from pbx.calls.locations import Locations
+from pbx.domain.calls import CallRouted
+from pbx.router import Address, AddressError, Kind, Module, Outcome, Rule, shown_steps
+from pbx.router.address import address_of, dialled_number
 from sip.errors import RemoteProtocolError
-from sip.uri import OpaqueUri, SipUri, parse_uri, unescape
+from sip.uri import OpaqueUri, SipUri, parse_uri
+
+#: What RFC 3261 §25.1 lets stand in a user part without an escape.
+_USER_SAFE: Final = "-_.!~*'()&=+$,;?/"
 
 
 class Route(NamedTuple):
@@ -22,7 +32,36 @@ class Route(NamedTuple):
     status: int
     reason: str
     account: str = ""
-    """The local account that is called."""
+    """The local account that is called; of a group each contact has its own."""
+    decision: router.Route | None = None
+    """How it was found; None for a URI that is no address."""
+
+    @property
+    def discarded(self) -> bool:
+        """The address takes everything and does nothing with it."""
+        return self.decision is not None and self.decision.outcome is Outcome.DISCARD
+
+    def event(self, uri: str, elapsed_ms: int) -> CallRouted:
+        """The decision as the call's stream keeps it."""
+        decision = self.decision
+        if decision is None:
+            return CallRouted(
+                address=uri, outcome="refused", status=self.status, reason=self.reason,
+                elapsed_ms=elapsed_ms,
+            )  # fmt: skip
+        # A single step says nothing that outcome and target do not say.
+        steps = tuple(shown_steps(decision)) if len(decision.steps) > 1 else ()
+        return CallRouted(
+            address=uri,
+            outcome=decision.outcome.value,
+            target=str(decision.address),
+            relay=decision.relay,
+            steps=steps,
+            contacts=len(self.contacts),
+            status=self.status,
+            reason=self.reason,
+            elapsed_ms=elapsed_ms,
+        )
 
 
 class Router:
@@ -36,24 +75,104 @@ class Router:
         """The URI an authenticated account is known by to others."""
         return f"sip:{account}"
 
-    def route(self, uri: SipUri | OpaqueUri, caller: str) -> Route:
-        """Resolve a Request-URI for the authenticated account `caller` (empty: a stranger)."""
-        if not isinstance(uri, SipUri):
+    def route(self, uri: SipUri | OpaqueUri, caller: str, *, trusted: bool = False) -> Route:
+        """Resolve a Request-URI for the authenticated account `caller` (empty: a stranger).
+
+        A `trusted` source may call other servers without an account.
+        """
+        try:
+            address = self._address(uri, caller)
+        except AddressError as error:
+            return Route([], 484, str(error))
+        if address is None:
             return Route([], 416, f"scheme {uri.scheme} is not routed")
-        domain = self._directory.local_domain(uri.host)
-        if not domain:
-            if not caller:
-                return Route([], 403, "strangers may not relay")
-            return Route([Contact(str(uri))], 0, f"{uri.host} is outside: resolved by DNS")
-        user = unescape(uri.user or "")
-        account = self._directory.account(user, domain)
-        if account is None:
-            return Route([], 404, f"no account {user}@{domain}")
-        gr = uri.params["gr"] or "" if "gr" in uri.params else None
-        contacts = self._locations.contacts(account.address, gr)
+        found = router.route(address, Kind.SIGNAL, self._directory, caller=caller)
+        outcome = found.outcome
+        if outcome is Outcome.ACCOUNT:
+            # A GRUU names one device of the account (RFC 5627 §5.1).
+            gruu = isinstance(uri, SipUri) and "gr" in uri.params
+            gr = (uri.params["gr"] or "") if gruu else None
+            contacts = self._locations.contacts(found.account, gr)
+            if not contacts:
+                reason = f"{found.account} has no registered device"
+                return Route([], 480, reason, "", found)
+            return Route(contacts, 0, f"account {found.account}", found.account, found)
+        if outcome is Outcome.FOREIGN:
+            if not caller and not trusted and not found.relay:
+                return Route([], 403, "strangers may not relay", "", found)
+            return self._foreign(found, uri)
+        if outcome is Outcome.GROUP:
+            return self._group(found, caller)
+        if outcome is Outcome.APPLICATION or outcome is Outcome.TASK:
+            reason = f"{found.address}: this server cannot run applications yet"
+            return Route([], 480, reason, "", found)
+        reason = found.reason or f"{found.address} takes no calls ({outcome.value})"
+        return Route([], found.status or 480, reason, "", found)
+
+    def _address(self, uri: SipUri | OpaqueUri, caller: str) -> Address | None:
+        """The address of a URI; None for a scheme that means nothing here."""
+        if isinstance(uri, SipUri):
+            user = uri.user_text
+            if ";" in user:
+                # sip:+49301234;phone-context=…@host (RFC 3261 §19.1.6)
+                number = dialled_number(user.partition(";")[0])
+                user = number or user
+            return address_of(user, uri.host)
+        if uri.scheme != "tel":
+            return None
+        # RFC 3966: the number as if it had been dialled in the caller's domain.
+        number = dialled_number(uri.rest.partition(";")[0])
+        if not number:
+            raise AddressError(uri.text, 5, "a telephone number")
+        return Address(number, caller.partition("@")[2])
+
+    def _foreign(self, found: router.Route, uri: SipUri | OpaqueUri | None) -> Route:
+        contact = self._foreign_contact(found, uri)
+        if contact is None:
+            return Route([], 480, f"{found.address} is reached by {found.module.value} only")
+        return Route([contact], 0, f"{found.host} is outside: resolved by DNS", "", found)
+
+    def _foreign_contact(
+        self, found: router.Route, uri: SipUri | OpaqueUri | None
+    ) -> Contact | None:
+        """Where another server is called; `uri` is what was dialled, None for a group's member."""
+        if found.module is not Module.SIP:
+            return None
+        if len(found.steps) == 1 and isinstance(uri, SipUri):
+            return Contact(str(uri))  # as dialled: its port and parameters count
+        scheme = uri.scheme if isinstance(uri, SipUri) else "sip"
+        address = found.address
+        user = quote(address.local, safe=_USER_SAFE)
+        host = f"[{found.host}]" if ":" in found.host else found.host
+        place = f"{host}:{found.port}" if found.port else host
+        domain = address.domain
+        if domain in (host, f"[{host}]", found.host):
+            return Contact(f"{scheme}:{user}@{place}")
+        # Only the connection is made to that host (RFC 3261 §8.1.2: a preloaded Route).
+        port = f":{address.port}" if address.port else ""
+        return Contact(f"{scheme}:{user}@{domain}{port}", path=(f"<sip:{place};lr>",))
+
+    def _group(self, group: router.Route, caller: str) -> Route:
+        """Everybody in a group rings at once, each contact once."""
+        contacts: dict[str, Contact] = {}
+        steps = list(group.steps)
+        for found in router.fan_out(group, Kind.SIGNAL, self._directory, caller=caller):
+            reached: list[Contact] = []
+            if found.outcome is Outcome.ACCOUNT:
+                reached = self._locations.contacts(found.account)
+            elif found.outcome is Outcome.FOREIGN:
+                contact = self._foreign_contact(found, None)
+                reached = [contact] if contact is not None else []
+            note = f"{len(reached)} contacts" if reached else found.reason or "nothing to ring"
+            steps.append(router.Step(Rule.MEMBER, found.address, None, note))
+            for contact in reached:
+                # One round: a group has no order among its members.
+                contacts.setdefault(contact.uri, contact._replace(q=1.0))
+        decision = group._replace(steps=tuple(steps))
         if not contacts:
-            return Route([], 480, f"{account.address} has no registered device")
-        return Route(contacts, 0, f"account {account.address}", account.address)
+            reason = f"nobody of the group {group.account} can be reached"
+            return Route([], 480, reason, "", decision)
+        return Route(list(contacts.values()), 0, f"group {group.account}", "", decision)
 
     def redirected(self, uri_text: str, account: str) -> Route:
         """Resolve a Contact of a 3xx in the name of `account`."""

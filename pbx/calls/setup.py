@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pbx.calls import cause
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import End, EndCause, EndedBy
-from pbx.calls.dial import Dial, Failure
+from pbx.calls.dial import Contact, Dial, Failure
 from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import MediaReply
 from pbx.calls.presentation import ANONYMOUS, REVEALING, of_caller
@@ -83,13 +83,15 @@ def _asserted(node: SignalNode, request: Request, flow: Flow) -> str:
 class Setup:
     """See the module."""
 
-    __slots__ = ("_late", "_sent", "callee", "call", "dial")
+    __slots__ = ("_late", "_rang", "_sent", "callee", "call", "dial")
 
     def __init__(self, call: Call) -> None:
         self.call = call
         self.dial: Dial | None = None
         self.callee: Leg | None = None
         self._late = False
+        self._rang: tuple[str, ...] = ()
+        """Accounts of a group that count this call until one of them answers."""
         self._sent: dict[str, bytes] = {}
         """Last early description of each branch, so that repeats cost nothing."""
 
@@ -104,22 +106,15 @@ class Setup:
             end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
             call.finish(end, now)
             return
-        route = node.router.route(request.request_uri, call.account)
-        call.decided(
-            "routing",
-            f"{len(route.contacts)} contacts" if route.contacts else str(route.status),
-            route.reason,
-            now,
-        )
+        trusted = node.authenticator.trusts(flow)
+        route = node.router.route(request.request_uri, call.account, trusted=trusted)
+        call.routed(request.uri, route, now)
         if not route.contacts:
             call.finish(cause.failure(route.status, EndedBy.SERVER, route.reason), now)
             return
-        if route.account:
-            refusal = node.limits.take(route.account, call.counted)
-            if refusal is not None:
-                call.decided("limit", "refused", f"callee {refusal}", now)
-                call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
-                return
+        contacts = self._admitted(route.contacts, now)
+        if not contacts:
+            return
         shown = call.caller.presentation()
         passed_on = PASSED_ON if shown is not ANONYMOUS else PASSED_ON - REVEALING
         hops = request.max_forwards
@@ -137,7 +132,7 @@ class Setup:
         body = call.caller.agreed_body = request.body
         if not body:
             self._late = True
-            self.dial.start(route.contacts, b"", ring_s, now)
+            self.dial.start(contacts, b"", ring_s, now)
             return
         bridge = call.bridge = Bridge(call)
         dial = self.dial
@@ -147,9 +142,41 @@ class Setup:
                 self._media_failed(reply.error, later)
                 return
             bridge.note_allocated(later)
-            dial.start(route.contacts, reply.sdp, ring_s, later)
+            dial.start(contacts, reply.sdp, ring_s, later)
 
         bridge.offer(call.caller, None, body, now, offered)
+
+    def _admitted(self, contacts: list[Contact], now: float) -> list[Contact]:
+        """The contacts whose accounts may take one more call; the call ends if there are none."""
+        call = self.call
+        before = len(call.counted)
+        refusals: dict[str, str] = {}
+        for account in dict.fromkeys(contact.account for contact in contacts):
+            refusal = call.node.limits.take(account, call.counted)
+            if refusal is not None:
+                refusals[account] = refusal
+                call.decided("limit", "refused", f"callee {refusal}", now)
+        if len(call.counted) > before + 1:
+            self._rang = tuple(call.counted[before:])
+        if not refusals:
+            return contacts
+        left = [contact for contact in contacts if contact.account not in refusals]
+        if not left:
+            refusal = next(iter(refusals.values()))
+            call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
+        return left
+
+    def _release_others(self, callee: Leg) -> None:
+        """Members of a group that only rang have no part in the call: they may take another."""
+        took_part = {callee.account, *(diversion.uri for diversion in callee.diversions)}
+        router = self.call.node.router
+        self.call.uncount(
+            [
+                account
+                for account in self._rang
+                if account not in took_part and router.identity(account) not in took_part
+            ]
+        )
 
     # DialListener.
 
@@ -184,6 +211,8 @@ class Setup:
         """Somebody took the call."""
         call = self.call
         self.callee = leg
+        if self._rang:
+            self._release_others(leg)
         leg.agreed_body = event.body or leg.usage.remote_body
         if event.answer_needed:
             bridge = call.bridge = Bridge(call)

@@ -139,7 +139,11 @@ class Subscriptions:
         if not domain or not isinstance(uri, SipUri):
             return None, 404
         # Phones ask for their own messages at the bare domain, too.
-        resource = f"{uri.user_text.lower()}@{domain}" if uri.user else subscriber
+        resource = subscriber
+        if uri.user:
+            account = node.directory.account(uri.user_text, domain)
+            name = uri.user_text.lower() if account is None else account.name
+            resource = f"{name}@{domain}"
         if not package.admits(subscriber, resource):
             return None, 403
         if node.directory.by_address(resource) is None:

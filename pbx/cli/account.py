@@ -125,7 +125,7 @@ def _list(arguments: argparse.Namespace) -> int:
         print_json([_as_json(account) for account in accounts])
     else:
         print_table(
-            ("ACCOUNT", "NAME", "PASSWORD", "CALLS", "CONTACTS"),
+            ("ACCOUNT", "NAME", "PASSWORD", "CALLS", "CONTACTS", "ALSO KNOWN AS"),
             [
                 (
                     account.address,
@@ -133,6 +133,7 @@ def _list(arguments: argparse.Namespace) -> int:
                     "set" if account.has_password else "none",
                     _limit(account.calls_limit),
                     account.max_contacts,
+                    " ".join((*account.aliases, *account.telnums)) or "-",
                 )
                 for account in accounts
             ],
@@ -176,6 +177,8 @@ def _as_json(account: AccountState) -> dict[str, object]:
         "has_password": account.has_password,
         "calls_limit": account.calls_limit,
         "max_contacts": account.max_contacts,
+        "aliases": list(account.aliases),
+        "telnums": list(account.telnums),
     }
 
 

@@ -1,17 +1,22 @@
-"""Opens the log for the commands that administrate (``domain``, ``account``, the demo)."""
+"""Opens the log for the commands that administrate (``domain``, ``account`` …, the demo)."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 from collections.abc import Iterator
 from typing import Final
 
 from pbx.applied import wait_applied
-from pbx.commands import Administration, Inventory, inventory
+from pbx.commands import Administration
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
 from pbx.eventlog import open_keys, open_log
+from pbx.inventory import Inventory, inventory
+from pbx.kernel.errors import LogUnavailable
+
+log = logging.getLogger("pbx.server")
 
 _LETTERS: Final = "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 """Without the pairs that people confuse when they type a password into a phone: l1I, O0o."""
@@ -26,24 +31,38 @@ _APPLY_S: Final = 1.0
 @contextlib.contextmanager
 def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
     """The commands over the log in `data`; a running server has applied them at the end."""
-    log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
+    event_log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
     try:
-        before = log.head()
-        yield Administration(log, actor=actor, erase=open_keys(data.path).erase)
-        last = max((record.position for record in log.read(before, category=CONFIG)), default=0)
+        before = event_log.head()
+        yield Administration(event_log, actor=actor, erase=open_keys(data.path).erase)
+        news = event_log.read(before, category=CONFIG)
+        last = max((record.position for record in news), default=0)
         if last:
             wait_applied(data.applied, last, _APPLY_S)
     finally:
-        log.close()
+        event_log.close()
+
+
+def install(data: DataDirectory) -> None:
+    """What every server has, before it starts: see :meth:`Administration.install`.
+
+    A log that takes nothing now (a full disk) does not keep the server from starting.
+    """
+    data.prepare()
+    try:
+        with administration(data, "server") as administrate:
+            administrate.install()
+    except LogUnavailable as error:
+        log.warning("the Router table of a new server was not written: %s", error)
 
 
 def read_inventory(data: DataDirectory) -> Inventory:
     """Domains and accounts, without touching a secret."""
-    log = open_log(data.path, unseal=False, busy_timeout_s=_PATIENCE_S)
+    event_log = open_log(data.path, unseal=False, busy_timeout_s=_PATIENCE_S)
     try:
-        return inventory(log)
+        return inventory(event_log)
     finally:
-        log.close()
+        event_log.close()
 
 
 def generate_password() -> str:

@@ -18,6 +18,7 @@ from pbx.addresses import media_addresses
 from pbx.cli.administration import administration, generate_password, read_inventory
 from pbx.cli.common import actor
 from pbx.datadir import DataDirectory
+from pbx.router import MAIN_ACCOUNTS
 from pbx.settings import Settings, host_port
 
 DOMAIN: Final = "localhost"
@@ -37,7 +38,7 @@ def prepare_demo(data: DataDirectory, settings: Settings) -> None:
     """Make the accounts if there are none, and say how to use them."""
     data.prepare()
     file = data.path / FILE
-    if not read_inventory(data).accounts:
+    if not _accounts_of_people(data):
         passwords = {f"{name}@{DOMAIN}": generate_password() for name in NAMES}
         _write_private(file, json.dumps(passwords))
         with administration(data, actor()) as administrate:
@@ -47,6 +48,13 @@ def prepare_demo(data: DataDirectory, settings: Settings) -> None:
                 administrate.create_account(address, password)
     if file.is_file():
         print(_instructions(data, settings, json.loads(file.read_bytes())), flush=True)
+
+
+def _accounts_of_people(data: DataDirectory) -> bool:
+    """Whether there are accounts that the server did not make by itself."""
+    return any(
+        account.name not in MAIN_ACCOUNTS for account in read_inventory(data).accounts.values()
+    )
 
 
 def _write_private(file: os.PathLike[str], text: str) -> None:

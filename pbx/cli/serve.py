@@ -50,6 +50,7 @@ def _listener(text: str) -> Listener:
 
 def _run(arguments: argparse.Namespace) -> int:
     from pbx.app import serve
+    from pbx.cli.administration import install
     from pbx.cli.demo import prepare_demo
     from pbx.roles import set_up_logging
 
@@ -62,4 +63,5 @@ def _run(arguments: argparse.Namespace) -> int:
     data = DataDirectory(Path(settings.server.data))
     if arguments.demo:
         prepare_demo(data, settings)
+    install(data)
     return serve(data, settings)

@@ -103,6 +103,16 @@ def _decided(story: Story, event: c.CallDecided) -> Line:
     return "", f"{event.step}: {event.outcome} ({event.reason})"
 
 
+def _routed(story: Story, event: c.CallRouted) -> Line:
+    target = f" {event.target}" if event.target else ""
+    if event.contacts:
+        end = f"{event.contacts} contact{'s' if event.contacts > 1 else ''} to try"
+    else:
+        end = f"{event.status}, {event.reason}"
+    steps = "".join(f"\n{'':18}{step}" for step in event.steps)
+    return "", f"routing: {event.address} is {event.outcome}{target} ({end}){steps}"
+
+
 def _leg_created(story: Story, event: c.LegCreated) -> Line:
     story.name(event.leg_id, event.role)
     account = f" of {event.account}" if event.account else ""
@@ -219,6 +229,7 @@ def _why(event: c.LegEnded | c.CallEnded) -> str:
 _TELLERS: Final[dict[type[Event], Callable[[Story, Any], Line]]] = {
     c.CallStarted: _started,
     c.CallDecided: _decided,
+    c.CallRouted: _routed,
     c.LegCreated: _leg_created,
     c.LegRinging: _ringing,
     c.LegAnswered: _leg_answered,

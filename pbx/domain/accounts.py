@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from pbx.kernel.errors import DomainError
 from pbx.kernel.events import SEALED, Durability, Event, event
+from pbx.router.address import dialled_number
+from pbx.router.engine import RESERVED_DOMAINS, SPECIAL
 
 CONFIG = "pbx.config"
 
@@ -26,6 +28,10 @@ MAX_NAME: Final = 128
 """Characters in the name of an object."""
 MAX_DOMAIN_NAME: Final = 253
 """Characters in a host name (RFC 1035 §2.3.4 in text form)."""
+MAX_TELNUM: Final = 33
+"""Characters: twice what E.164 §6.2.1 allows, for numbers of private plans."""
+MAX_ALIASES: Final = 100
+"""Aliases, or telephone numbers, of one account or domain; lists that long are mistakes."""
 UNLIMITED: Final = -1
 
 # Letters and digits, `_`, `-`, `.`; a point neither first nor last. A subset of the user part of a
@@ -47,6 +53,13 @@ class DomainDeleted(Event):
     """The domain and its name are gone; its accounts were deleted before."""
 
     name: str
+
+
+@event("domain.aliases-set.v1", category=CONFIG, durability=Durability.DECIDED)
+class DomainAliasesSet(Event):
+    """The other names of the domain, all of them."""
+
+    aliases: tuple[str, ...] = ()
 
 
 @event("account.created.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -73,6 +86,21 @@ class AccountLimitsSet(Event):
 
     calls_limit: int = -1
     max_contacts: int = 10
+
+
+@event("account.aliases-set.v1", category=CONFIG, durability=Durability.DECIDED)
+class AccountAliasesSet(Event):
+    """The other names of the account in its domain, all of them."""
+
+    aliases: tuple[str, ...] = ()
+
+
+@event("account.telnums-set.v1", category=CONFIG, durability=Durability.DECIDED)
+class AccountTelnumsSet(Event):
+    """The telephone numbers of the account, all of them; the first one is its main number."""
+
+    telnums: tuple[str, ...] = ()
+    """Digits, with a leading ``+`` if it was given."""
 
 
 @event("account.deleted.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -113,6 +141,35 @@ def account_name(text: str) -> str:
     raise DomainError(
         f"{text!r} is no account name: at most {MAX_NAME} letters, digits, '_', '-' and '.', "
         "not beginning or ending with a point"
+    )
+
+
+def new_name(text: str) -> str:
+    """The name of a new object. Raises :class:`DomainError` if it is none, or means something."""
+    name = account_name(text)
+    if name in SPECIAL:
+        raise DomainError(
+            f"{name} is a special address of the Router: no object can have that name"
+        )
+    return name
+
+
+def new_domain_name(text: str) -> str:
+    """The name of a new domain, as :func:`new_name`."""
+    name = domain_name(text)
+    if name in RESERVED_DOMAINS:
+        raise DomainError(f"{name} is a special domain of the Router: choose another name")
+    return name
+
+
+def telnum(text: str) -> str:
+    """A telephone number in its stored form. Raises :class:`DomainError` if it is none."""
+    number = dialled_number(text.strip())
+    if number and len(number) <= MAX_TELNUM:
+        return number
+    raise DomainError(
+        f"{text!r} is no telephone number: up to {MAX_TELNUM - 1} digits, with a leading '+' "
+        "if it is an international one"
     )
 
 
@@ -158,6 +215,8 @@ def evolve_domain(state: DomainState, happened: Event) -> DomainState:
     match happened:
         case DomainCreated():
             return DomainState(happened.name, happened.aliases)
+        case DomainAliasesSet():
+            return replace(state, aliases=happened.aliases)
         case DomainDeleted():
             return NO_DOMAIN
         case _:
@@ -172,16 +231,36 @@ def decide_create_domain(state: DomainState, name: str, aliases: Sequence[str]) 
     return [DomainCreated(name=name, aliases=others)]
 
 
-def decide_delete_domain(state: DomainState, name: str, accounts: int) -> list[Event]:
-    """Give a domain up; `accounts` is how many are still in it."""
-    if not state.exists:
-        raise DomainError(f"there is no domain {name}; see: pbx domain list")
-    if accounts:
+def decide_set_domain_aliases(state: DomainState, name: str, aliases: Sequence[str]) -> list[Event]:
+    """Replace the aliases; nothing if they are the same. That they are free is checked before."""
+    _require_domain(state, name)
+    wanted = tuple(dict.fromkeys(alias for alias in aliases if alias != name))
+    _few(wanted, "aliases")
+    return [] if wanted == state.aliases else [DomainAliasesSet(aliases=wanted)]
+
+
+def decide_delete_domain(state: DomainState, name: str, contents: Mapping[str, int]) -> list[Event]:
+    """Give a domain up; `contents` says how many objects of each kind are still in it."""
+    _require_domain(state, name)
+    left = [
+        f"{count} {kind}{'s' if count > 1 else ''}" for kind, count in contents.items() if count
+    ]
+    if left:
+        kinds = ", ".join(f"pbx {kind} list" for kind, count in contents.items() if count)
         raise DomainError(
-            f"the domain {name} still has {accounts} account{'s' if accounts > 1 else ''}: delete "
-            "them first, see: pbx account list"
+            f"the domain {name} still has {', '.join(left)}: delete them first, see: {kinds}"
         )
     return [DomainDeleted(name=name)]
+
+
+def _require_domain(state: DomainState, name: str) -> None:
+    if not state.exists:
+        raise DomainError(f"there is no domain {name}; see: pbx domain list")
+
+
+def _few(names: Sequence[str], what: str) -> None:
+    if len(names) > MAX_ALIASES:
+        raise DomainError(f"{len(names)} {what}: at most {MAX_ALIASES} are possible")
 
 
 # -------------------------------------------------------------------------------------- accounts
@@ -198,6 +277,8 @@ class AccountState:
     has_password: bool = False
     calls_limit: int = UNLIMITED
     max_contacts: int = 10
+    aliases: tuple[str, ...] = ()
+    telnums: tuple[str, ...] = ()
 
     @property
     def exists(self) -> bool:
@@ -235,6 +316,10 @@ def evolve_account(state: AccountState, happened: Event) -> AccountState:
             return replace(
                 state, calls_limit=happened.calls_limit, max_contacts=happened.max_contacts
             )
+        case AccountAliasesSet():
+            return replace(state, aliases=happened.aliases)
+        case AccountTelnumsSet():
+            return replace(state, telnums=happened.telnums)
         case AccountDeleted():
             return NO_ACCOUNT
         case _:
@@ -276,6 +361,22 @@ def decide_set_limits(
     if (wanted.calls_limit, wanted.max_contacts) == (state.calls_limit, state.max_contacts):
         return []
     return [wanted]
+
+
+def decide_set_aliases(state: AccountState, address: str, aliases: Sequence[str]) -> list[Event]:
+    """Replace the aliases; nothing if they are the same. That they are free is checked before."""
+    _require_account(state, address)
+    wanted = tuple(dict.fromkeys(alias for alias in aliases if alias != state.name))
+    _few(wanted, "aliases")
+    return [] if wanted == state.aliases else [AccountAliasesSet(aliases=wanted)]
+
+
+def decide_set_telnums(state: AccountState, address: str, telnums: Sequence[str]) -> list[Event]:
+    """Replace the telephone numbers, as :func:`decide_set_aliases`."""
+    _require_account(state, address)
+    wanted = tuple(dict.fromkeys(telnums))
+    _few(wanted, "telephone numbers")
+    return [] if wanted == state.telnums else [AccountTelnumsSet(telnums=wanted)]
 
 
 def decide_delete_account(state: AccountState, address: str) -> list[Event]:

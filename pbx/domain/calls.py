@@ -45,6 +45,28 @@ class CallDecided(Event):
     elapsed_ms: int = 0
 
 
+@event("call.routed.v1", category=CALLS, durability=Durability.OBSERVED)
+class CallRouted(Event):
+    """What the Router made of an address, and how: of the call itself, a transfer or a redirect."""
+
+    address: str
+    """The URI as it was dialled."""
+    outcome: str
+    """``account`` ``group`` ``application`` ``foreign`` ``unknown`` ``refused`` …"""
+    target: str = ""
+    """The address that was reached in the end."""
+    steps: tuple[str, ...] = ()
+    """Each rewrite with the line or object that caused it; none if the address meant itself."""
+    contacts: int = 0
+    """How many there are to try."""
+    relay: bool = False
+    """The address may leave this server whoever dialled it."""
+    status: int = 0
+    """What the caller gets if there is nothing to try."""
+    reason: str = ""
+    elapsed_ms: int = 0
+
+
 @event("leg.created.v1", category=CALLS, durability=Durability.OBSERVED)
 class LegCreated(Event):
     """A leg toward one contact was started."""

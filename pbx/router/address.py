@@ -31,6 +31,9 @@ MAIN_NAMES: Final = frozenset({"", "localhost", "[127.0.0.1]", "[0.0.0.0]"})
 _PLAIN: Final = re.compile(
     r'([^\x00-\x20\x7f"<>@%!\\{}\[\]:,;]+)(?:@([A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*))?'
 )
+_PLAIN_LOCAL: Final = re.compile(r"[^\x00-\x20\x7f-\x9f@%!\\{}\ud800-\udfff]*")
+_DIGITS_AND_COLON: Final = frozenset("0123456789abcdef:")
+"""How an IP address may end."""
 _DOMAIN: Final = re.compile(r"[a-z0-9_-]+(?:\.[a-z0-9_-]+)*", re.ASCII)
 _PORT: Final = re.compile(r":([0-9]{1,5})(\._?via)?$", re.ASCII)
 _NUMERIC: Final = re.compile(r"[0-9]+(?:\.[0-9]+){3}", re.ASCII)
@@ -100,6 +103,20 @@ def parse_address(text: str) -> Address:
         if domain[-1] not in "0123456789":
             return Address(local, domain.lower())
     return _parse(text)
+
+
+def address_of(user: str, host: str) -> Address:
+    """The address of a URI: its user part with escapes decoded, its host without brackets.
+
+    Raises :class:`AddressError` for a user part that no address can have.
+    """
+    if user and _PLAIN_LOCAL.fullmatch(user) is None:
+        if len(user) > MAX_ADDRESS or _CONTROL.search(user) is not None:
+            raise AddressError(user, 1, f"at most {MAX_ADDRESS} characters that can be printed")
+        user = _canonical_local(user)
+    if host[-1:] in _DIGITS_AND_COLON and (_NUMERIC.fullmatch(host) or ":" in host):
+        host = f"[{host}]"
+    return Address(user, host)
 
 
 def _parse(text: str) -> Address:

@@ -184,11 +184,25 @@ def parse_table(text: str, name: str = "server") -> Table:
 
     Raises :class:`TableError` with all that is wrong, :data:`MAX_PROBLEMS` at most.
     """
+    records, problems = _read(text, name, MAX_PROBLEMS)
+    if problems:
+        raise TableError(problems)
+    return Table(text, tuple(records), name)
+
+
+def usable_table(text: str, name: str = "server") -> Table:
+    """What can be used of a stored table. It was right when it was stored; what a newer version
+    took and this one does not know is left out, rather than everything."""
+    records, _ = _read(text, name, MAX_LINES)
+    return Table(text, tuple(records), name)
+
+
+def _read(text: str, name: str, most: int) -> tuple[list[Record], list[Problem]]:
     if len(text) > MAX_TABLE:
-        raise TableError([Problem(1, 1, f"a table of at most {MAX_TABLE} characters")])
+        return [], [Problem(1, 1, f"a table of at most {MAX_TABLE} characters")]
     lines = text.split("\n")
     if len(lines) > MAX_LINES:
-        raise TableError([Problem(MAX_LINES + 1, 1, f"at most {MAX_LINES} lines")])
+        return [], [Problem(MAX_LINES + 1, 1, f"at most {MAX_LINES} lines")]
     records: list[Record] = []
     problems: list[Problem] = []
     for number, line in enumerate(lines, 1):
@@ -196,14 +210,12 @@ def parse_table(text: str, name: str = "server") -> Table:
             record = _Line(line.removesuffix("\r"), number, name).record()
         except _Wrong as wrong:
             problems.append(Problem(number, wrong.column + 1, wrong.expected, wrong.found))
-            if len(problems) >= MAX_PROBLEMS:
+            if len(problems) >= most:
                 break
         else:
             if record is not None:
                 records.append(record)
-    if problems:
-        raise TableError(problems)
-    return Table(text, tuple(records), name)
+    return records, problems
 
 
 class _Wrong(Exception):

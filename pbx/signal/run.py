@@ -18,7 +18,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-from pbx.addresses import routed_addresses
+from pbx.addresses import own_hosts
 from pbx.applied import AppliedMark
 from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
@@ -225,7 +225,7 @@ class _Signal:
             writer.start()
             try:
                 listeners = self._listen()
-                directory.set_own_hosts(self._own_hosts(listeners))
+                directory.set_own_hosts(own_hosts(self._settings))
                 await self._media_ready()
                 self.node.start(
                     _version(),
@@ -341,17 +341,6 @@ class _Signal:
             self._context.listening(listener)
             opened.append(str(listener))
         return tuple(opened)
-
-    def _own_hosts(self, listeners: tuple[str, ...]) -> frozenset[str]:
-        """Addresses that mean this server when they stand where a domain is expected."""
-        hosts = {self._settings.server.advertised.lower(), "localhost"}
-        for listener in self._settings.sip.listen:
-            if listener.host in ("0.0.0.0", "::"):
-                hosts.update(("127.0.0.1", "::1", *routed_addresses()))
-            else:
-                hosts.add(listener.host)
-        hosts.add(socket.gethostname().lower())
-        return frozenset(hosts - {""})
 
     async def _media_ready(self) -> None:
         link = self._link

@@ -653,6 +653,9 @@ class _Teller:
                 return f"started {leg} to {event.request_uri.removesuffix('@' + DOMAIN)[4:]}"
             case domain.CallDecided():
                 return f"decided {event.step}: {event.outcome}"
+            case domain.CallRouted():
+                what = f"{event.contacts} contacts" if event.contacts else str(event.status)
+                return "\n".join((f"decided routing: {what}", *map("    {}".format, event.steps)))
             case domain.LegCreated():
                 leg = self.leg(event.leg_id, event.sip_call_id)
                 by = f" redirected by {event.redirector}" if event.redirector else ""

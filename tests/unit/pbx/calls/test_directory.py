@@ -37,7 +37,7 @@ def test_names_mean_domains(directory: Directory) -> None:
     assert directory.local_domain("example.net") == "example.net"
     assert directory.local_domain("192.0.2.1") == "example.org"
     assert directory.local_domain("192.0.2.2") == ""
-    assert directory.statistics() == {"domains": 2, "accounts": 1}
+    assert directory.statistics() == {"domains": 2, "accounts": 1, "names": 1}
 
 
 @pytest.mark.parametrize(

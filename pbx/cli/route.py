@@ -1,0 +1,102 @@
+"""``pbx route ADDRESS``: what the Router makes of an address, step by step."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING
+
+from pbx.cli.common import add_options, print_json, settings_of
+from pbx.cli.reading import opened_log, parse_time
+
+if TYPE_CHECKING:
+    from pbx.calls.directory import Directory
+    from pbx.cli.common import Commands
+
+
+def register(commands: Commands) -> None:
+    """Add the parser."""
+    parser = commands.add_parser(
+        "route",
+        help="tell what an address means, and why",
+        description="Prints each step with the line of the Router table or the object that caused "
+        "it, then the result: module, host and address. Nothing is called and nothing changes.",
+    )
+    parser.add_argument("address", help="such as 401@example.com, +4930123456 or sip:x@host")
+    parser.add_argument(
+        "--as", dest="kind", choices=("signal", "mail", "access"), default="signal",
+        help="for a call (signal, the default), for mail, or for a log-in (access)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--by",
+        default="",
+        metavar="NAME@DOMAIN",
+        help="the account that calls; default: a stranger",
+    )
+    parser.add_argument(
+        "--at", metavar="TIME", type=parse_time,
+        help="with the configuration of that time: 2026-01-31T08:00 (UTC), 15m, 2h, 3d ago",
+    )  # fmt: skip
+    add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the decision; the exit status is 1 if the address is refused."""
+    from pbx.domain.accounts import account_address
+    from pbx.router import Kind, fan_out, route, shown_steps
+
+    directory = _directory(arguments)
+    kind = Kind(arguments.kind)
+    caller = "@".join(account_address(arguments.by)) if arguments.by else ""
+    found = route(arguments.address, kind, directory, caller=caller)
+    module, host, address = found.triple()
+    members = list(fan_out(found, kind, directory, caller=caller)) if found.members else []
+    if arguments.json:
+        print_json(
+            {
+                "outcome": found.outcome.value,
+                "module": module,
+                "host": host,
+                "port": found.port,
+                "address": address,
+                "account": found.account,
+                "detail": found.detail,
+                "parameters": found.parameters,
+                "relay": found.relay,
+                "status": found.status,
+                "reason": found.reason,
+                "consult": found.consult,
+                "steps": shown_steps(found),
+                "members": [
+                    {"address": str(member.address), "outcome": member.outcome.value}
+                    for member in members
+                ],
+            }
+        )
+        return 0 if found.reached or not found.status else 1
+    for number, line in enumerate(shown_steps(found), 1):
+        print(f"{number:>3}  {line}")
+    for member in members:
+        print(f"     member {member.address}: {member.outcome.value}")
+    if found.status:
+        print(f"refused with {found.status}: {found.reason or found.outcome.value}")
+        return 1
+    port = f":{found.port}" if found.port else ""
+    relay = ", for everybody (relay mark)" if found.relay else ""
+    print(f"{found.outcome.value}: {module} {host}{port} {address}".rstrip() + relay)
+    return 0
+
+
+def _directory(arguments: argparse.Namespace) -> Directory:
+    """The configuration now, or as it was."""
+    from pbx.addresses import own_hosts
+    from pbx.calls.directory import Directory
+    from pbx.domain.accounts import CONFIG
+
+    directory = Directory()
+    directory.set_own_hosts(own_hosts(settings_of(arguments)))
+    with opened_log(arguments) as log:
+        for record in log.read(category=CONFIG):
+            if arguments.at is None or record.time_ns <= arguments.at:
+                directory.apply(record.stream, record.event)
+    return directory
