@@ -43,7 +43,7 @@ def register(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print the decision; the exit status is 1 if the address is refused."""
     from pbx.domain.accounts import account_address
-    from pbx.router import Kind, fan_out, route, shown_steps
+    from pbx.router import Kind, Outcome, fan_out, route, shown_steps
 
     directory = _directory(arguments)
     kind = Kind(arguments.kind)
@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"refused with {found.status}: {found.reason or found.outcome.value}")
         return 1
     port = f":{found.port}" if found.port else ""
-    relay = ", for everybody (relay mark)" if found.relay else ""
+    marked = found.relay and found.outcome is Outcome.FOREIGN
+    relay = ", for everybody (relay mark)" if marked else ""
     print(f"{found.outcome.value}: {module} {host}{port} {address}".rstrip() + relay)
     return 0
 

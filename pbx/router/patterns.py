@@ -128,7 +128,7 @@ def parse_pattern(text: str) -> Pattern:
             literal = after
             at += length - 1
         elif character.isspace():
-            raise PatternError(at, "no blank in an address", character)
+            raise PatternError(at, "a character other than a blank", character)
         else:
             literal.append(character)
         at += 1

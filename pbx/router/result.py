@@ -140,9 +140,9 @@ def shown_steps(route: Route) -> list[str]:
         text = f"{step.rule.value}: {step.address}"
         if step.record is not None:
             table = f"{step.record.table} table" if step.record.table else "table"
-            text = f"{table}, line {step.record.line}: {step.record.text} -> {step.address}"
-            if step.rule is Rule.MARK:
-                text = f"{table}, line {step.record.line}: {step.record.text} (address unchanged)"
+            line = " ".join(step.record.text.split())
+            end = "(address unchanged)" if step.rule is Rule.MARK else f"-> {step.address}"
+            text = f"{table}, line {step.record.line}: {line} {end}"
         if step.note:
             text += f" ({step.note})"
         lines.append(text)

@@ -69,16 +69,16 @@ def test_domains(run: Pbx) -> None:
         "domain": "b.example"
     }
     assert run.json("domain", "list") == [
-        {"domain": "a.example", "accounts": 0, "aliases": []},
+        {"domain": "a.example", "accounts": 2, "aliases": []},
         {"domain": "b.example", "accounts": 0, "aliases": ["c.example"]},
     ]
     assert run("domain", "list").splitlines() == [
         "DOMAIN     ACCOUNTS  ALIASES",
-        "a.example  0         -",
+        "a.example  2         -",
         "b.example  0         c.example",
     ]
-    assert run("domain", "delete", "a.example") == "domain a.example deleted\n"
-    assert run.json("domain", "delete", "b.example") == {"domain": "b.example"}
+    assert run("domain", "delete", "b.example") == "domain b.example deleted\n"
+    assert run.json("domain", "delete", "a.example") == {"domain": "a.example"}
     assert run.json("domain", "list") == []
 
 
@@ -112,13 +112,19 @@ def test_accounts(run: Pbx) -> None:
         "has_password": True,
         "calls_limit": 2,
         "max_contacts": 3,
+        "aliases": [],
+        "telnums": [],
     }
     assert run("account", "list", "A.example").splitlines() == [
-        "ACCOUNT         NAME  PASSWORD  CALLS  CONTACTS",
-        "1001@a.example  -     set       2      3",
+        "ACCOUNT               NAME  PASSWORD  CALLS      CONTACTS  ALSO KNOWN AS",
+        "1001@a.example        -     set       2          3         -",
+        "pbx@a.example         -     none      unlimited  10        200 conference",
+        "postmaster@a.example  -     none      unlimited  10        -",
     ]
     assert run("account", "delete", "1001@a.example") == "account 1001@a.example deleted\n"
-    assert run.json("account", "list") == []
+    accounts = run.json("account", "list")
+    assert isinstance(accounts, list)
+    assert [row["account"] for row in accounts] == ["pbx@a.example", "postmaster@a.example"]
     run("account", "create", "1001@a.example")
     assert run.json("account", "delete", "1001@a.example") == {"account": "1001@a.example"}
 
@@ -298,7 +304,8 @@ def test_the_demo_leaves_a_server_with_accounts_alone(
     assert capsys.readouterr().out == ""
     accounts = run.json("account", "list")
     assert isinstance(accounts, list)
-    assert [row["account"] for row in accounts] == ["7@localhost"]
+    names = [row["account"] for row in accounts]
+    assert names == ["7@localhost", "pbx@localhost", "postmaster@localhost"]
 
 
 def test_the_demo_names_an_address_phones_can_type(

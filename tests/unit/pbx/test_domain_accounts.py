@@ -126,7 +126,7 @@ def test_a_domain_is_created_once_and_may_be_created_again_after_its_end() -> No
     assert state == DomainState("a.example", ("b.example",))
     with pytest.raises(DomainError, match=r"a\.example exists already"):
         decide_create_domain(state, "a.example", [])
-    (deleted,) = decide_delete_domain(state, "a.example", accounts=0)
+    (deleted,) = decide_delete_domain(state, "a.example", {"account": 0})
     assert deleted == DomainDeleted(name="a.example")
     assert not evolve_domain(state, deleted).exists
 
@@ -134,12 +134,12 @@ def test_a_domain_is_created_once_and_may_be_created_again_after_its_end() -> No
 @pytest.mark.parametrize(("accounts", "words"), [(1, "1 account:"), (2, "2 accounts:")])
 def test_a_domain_with_accounts_stays(accounts: int, words: str) -> None:
     with pytest.raises(DomainError, match=words):
-        decide_delete_domain(DomainState("a.example"), "a.example", accounts)
+        decide_delete_domain(DomainState("a.example"), "a.example", {"account": accounts})
 
 
 def test_a_domain_that_is_not_there_cannot_be_deleted() -> None:
     with pytest.raises(DomainError, match=r"no domain a\.example; see: pbx domain list"):
-        decide_delete_domain(NO_DOMAIN, "a.example", 0)
+        decide_delete_domain(NO_DOMAIN, "a.example", {})
 
 
 def test_folds_ignore_what_they_do_not_know() -> None:

@@ -548,7 +548,7 @@ class Lab:
         """The events of all calls in order, one line each."""
         teller = _Teller(self)
         lines = [teller.line(event) for stream, _, event, _ in self.log.events if "call/" in stream]
-        return [line for line in lines if line]
+        return [part.strip() for line in lines for part in line.splitlines()]
 
     def tells(self, expected: str) -> None:
         """The story is exactly this."""

@@ -225,9 +225,11 @@ def test_what_the_digest_was_made_for(uri: str, taken: bool) -> None:
 
 
 def test_trusted_source() -> None:
-    """Calls our accounts without credentials, but not the world in our name."""
+    """Calls our accounts without credentials, and others through us (Router reference §7)."""
     lab = Lab("bob", client_ips=(ip_network("203.0.113.200/32"),))
     lab.add("gate", host="203.0.113.200")
+    lab.add("out", bind=False)
+    lab.outside["elsewhere.example"] = "out"
     lab.play("""
         gate > INVITE bob g1
         bob < INVITE g1 | From: <sip:gate@outside.example> | !P-Asserted-Identity
@@ -235,7 +237,10 @@ def test_trusted_source() -> None:
         bob < ACK
         gate < 486
         gate.2 > INVITE sip:x@elsewhere.example g1
-        gate.2 < 403
+        out < INVITE g1 | Request-URI: sip:x@elsewhere.example | From: <sip:gate@outside.example>
+        out > 486
+        out < ACK
+        gate.2 < 486
     """)
     lab.end()
 

@@ -294,7 +294,9 @@ def test_unknown_and_unregistered_callees() -> None:
         alice.2 > INVITE dan a1
         alice.2 < 480
         alice.3 > INVITE tel:+123 a1
-        alice.3 < 416
+        alice.3 < 404
+        alice.4 > INVITE urn:service:sos a1
+        alice.4 < 416
     """)
     lab.end("""
         started alice to nobody
@@ -306,9 +308,9 @@ def test_unknown_and_unregistered_callees() -> None:
         ended alice.2 480 noanswer/18 by server
         closed 480 noanswer/18 by server
         started alice.3 to +123
-        decided routing: 416
-        ended alice.3 416 reject/127 by server
-        closed 416 reject/127 by server
+        decided routing: 404
+        ended alice.3 404 reject/1 by server
+        closed 404 reject/1 by server
     """)
 
 
