@@ -100,7 +100,7 @@ def parse_address(text: str) -> Address:
         local, domain = plain.groups()
         if domain is None:
             return Address(local, "")
-        if domain[-1] not in "0123456789":
+        if domain[-1] not in "0123456789" and len(domain) <= MAX_DOMAIN:
             return Address(local, domain.lower())
     return _parse(text)
 
