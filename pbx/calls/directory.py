@@ -225,7 +225,9 @@ class Directory:
         self.main_domain = chosen or next(iter(self._domains.values()), "")
 
     def _account_created(self, stream: str, event: config.AccountCreated) -> None:
-        account = Account(event.name.lower(), event.domain.lower(), event.display_name)
+        domain = event.domain.lower()
+        # One string for all accounts of a domain, not one each.
+        account = Account(event.name.lower(), self._domains.get(domain, domain), event.display_name)
         if not isinstance(self._names.get(account.address), Account):
             self._accounts += 1
         self._names[account.address] = account

@@ -6,14 +6,42 @@ import pytest
 
 from pbx.calls.directory import Directory
 from pbx.domain.accounts import (
+    AccountAliasesSet,
     AccountCreated,
     AccountDeleted,
     AccountLimitsSet,
     AccountPasswordSet,
+    AccountTelnumsSet,
+    DomainAliasesSet,
     DomainCreated,
     DomainDeleted,
 )
 from pbx.domain.nodes import NodeStopped
+from pbx.domain.objects import (
+    ForwarderCreated,
+    ForwarderDeleted,
+    ForwarderSet,
+    GroupCreated,
+    GroupDeleted,
+    GroupSet,
+    ListCreated,
+    ListDeleted,
+    TaskCreated,
+    TaskDeleted,
+    TaskSet,
+)
+from pbx.domain.server import MainDomainSet, RouterTableSet
+from pbx.domain.setting_events import DomainSettingsChanged, ServerSettingsChanged
+from pbx.kernel.events import Event
+from pbx.router import (
+    Forwarder,
+    Group,
+    Kind,
+    MailingList,
+    NamedTask,
+    Unknown,
+    UnknownPolicy,
+)
 
 ALICE = "account/alice@example.org"
 
@@ -85,3 +113,98 @@ def test_deleted_domain(directory: Directory) -> None:
     directory.apply("node/x", NodeStopped())
     directory.apply("domain/example.net", DomainDeleted(name="example.net"))
     assert directory.main_domain == ""
+
+
+def test_the_chosen_main_domain(directory: Directory) -> None:
+    """Until it is deleted; then the first one there is."""
+    directory.apply("server", MainDomainSet(name="example.net"))
+    assert directory.main_domain == "example.net"
+    directory.apply("domain/example.net", DomainDeleted(name="example.net"))
+    assert directory.main_domain == "example.org"
+
+
+def test_aliases_of_a_domain_are_replaced(directory: Directory) -> None:
+    directory.apply("domain/example.org", DomainAliasesSet(aliases=("new.example",)))
+    assert directory.local_domain("new.example") == "example.org"
+    assert directory.local_domain("example.com") == ""
+    assert directory.main_domain == "example.org"
+
+
+def test_aliases_and_numbers_of_an_account(directory: Directory) -> None:
+    directory.apply(ALICE, AccountAliasesSet(aliases=("401", "desk")))
+    directory.apply(ALICE, AccountTelnumsSet(telnums=("+4930123",)))
+    alice = directory.by_address("alice@example.org")
+    assert alice is not None
+    assert directory.account("DESK", "example.org") is alice
+    assert directory.by_login("401@example.com", "example.org") is alice
+    assert directory.telnum("4930123") == directory.telnum("+4930123") == alice.address
+    directory.apply(ALICE, AccountAliasesSet(aliases=("402",)))
+    directory.apply(ALICE, AccountTelnumsSet())
+    assert directory.account("401", "example.org") is None
+    assert directory.telnum("4930123") == ""
+    assert directory.statistics() == {"domains": 2, "accounts": 1, "names": 2}
+    directory.apply(ALICE, AccountDeleted(name="alice", domain="example.org"))
+    assert directory.statistics() == {"domains": 2, "accounts": 0, "names": 0}
+
+
+def test_a_name_that_two_commands_gave_at_once(directory: Directory) -> None:
+    """Whoever has it by itself keeps it; nothing is lost when the alias goes."""
+    bob = "account/bob@example.org"
+    directory.apply(bob, AccountCreated(name="bob", domain="example.org"))
+    directory.apply(ALICE, AccountAliasesSet(aliases=("bob",)))
+    found = directory.find("bob", "example.org")
+    assert found is directory.by_address("bob@example.org")
+    directory.apply(ALICE, AccountAliasesSet())
+    assert directory.find("bob", "example.org") is found
+
+
+def test_other_objects(directory: Directory) -> None:
+    changes: list[tuple[str, Event, object]] = [
+        ("group", GroupCreated(name="x", domain="example.org"), Group("x")),
+        ("group", GroupSet(members=("a",), options=("EmailDisabled",)),
+         Group("x", ("a",), mail=False)),
+        ("forwarder", ForwarderSet(target="z"), Group("x", ("a",), mail=False)),
+        ("list", ListDeleted(name="x", domain="example.org"), Group("x", ("a",), mail=False)),
+        ("group", GroupDeleted(name="x", domain="example.org"), None),
+        ("forwarder", ForwarderCreated(name="x", domain="example.org", target="y"),
+         Forwarder("x", "y")),
+        ("forwarder", ForwarderSet(target="z"), Forwarder("x", "z")),
+        ("forwarder", ForwarderDeleted(name="x", domain="example.org"), None),
+        ("list", ListCreated(name="x", domain="example.org", owner="a"), MailingList("x")),
+        ("list", ListDeleted(name="x", domain="example.org"), None),
+        ("task", TaskCreated(name="x", domain="example.org", owner="a", program="p"),
+         NamedTask("x", "a", "p")),
+        ("task", TaskSet(owner="b", program="q"), NamedTask("x", "b", "q")),
+        ("task", TaskDeleted(name="x", domain="example.org"), None),
+    ]  # fmt: skip
+    for kind, event, expected in changes:
+        directory.apply(f"{kind}/x@example.org", event)
+        assert directory.find("x", "example.org") == expected, event
+
+
+def test_router_tables_are_compiled_once_a_change(directory: Directory) -> None:
+    assert directory.tables.records == ()
+    directory.apply("server", RouterTableSet(text="<c> = d", table="cluster"))
+    directory.apply("server", RouterTableSet(text="<a> = b\nthis version does not know it"))
+    assert [record.text for record in directory.tables.records] == ["<a> = b", "<c> = d"]
+    assert directory.tables is directory.tables
+
+
+def test_what_becomes_of_unknown_names(directory: Directory) -> None:
+    """The domain's setting, else the server's for domains, else refusal (reference §5)."""
+    assert directory.unknown("example.org", Kind.MAIL) == UnknownPolicy()
+    values = {"MailToUnknown": "rerouted to", "ExternalOnUnknown": "YES", "Other": "x"}
+    defaults = ServerSettingsChanged(section="domain-defaults", values=values)
+    directory.apply("server", ServerSettingsChanged(section="module.SIP", values=values))
+    assert directory.unknown("example.org", Kind.MAIL) == UnknownPolicy()
+    directory.apply("server", defaults)
+    rerouted = UnknownPolicy(Unknown.REROUTE, "spamtrap", consult=True)
+    assert directory.unknown("example.org", Kind.MAIL) == rerouted
+    own = DomainSettingsChanged(values={"MailToUnknown": "Discarded", "MailRerouteAddress": "x"})
+    directory.apply("domain/example.org", own)
+    discarded = UnknownPolicy(Unknown.DISCARD, "x", consult=True)
+    assert directory.unknown("example.org", Kind.MAIL) == discarded
+    assert directory.unknown("example.net", Kind.MAIL) == rerouted
+    assert directory.unknown("example.org", Kind.SIGNAL).action is Unknown.REJECT
+    directory.apply("domain/example.org", DomainDeleted(name="example.org"))
+    assert directory.unknown("example.org", Kind.MAIL) == rerouted
