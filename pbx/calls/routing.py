@@ -59,7 +59,7 @@ class Route(NamedTuple):
             steps=steps,
             contacts=len(self.contacts),
             status=self.status,
-            reason=self.reason,
+            reason="" if self.contacts else self.reason,
             elapsed_ms=elapsed_ms,
         )
 
