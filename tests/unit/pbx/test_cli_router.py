@@ -56,8 +56,8 @@ def test_a_wrong_table_is_refused(
     assert capsys.readouterr().err.splitlines() == [
         "pbx: the Router table is refused:",
         (
-            "line 2, column 1: expected one of the prefixes NoRelay, Relay, RelayAll, Mail, Signal, "
-            "Access, not 'Signl:'"
+            "line 2, column 1: expected one of the prefixes NoRelay, Relay, RelayAll, Mail, "
+            "Signal, Access, not 'Signl:'"
         ),
         "line 3, column 2: expected a digit class such as (3d) or (7-20d), or \\(, not '(3x)'",
     ]

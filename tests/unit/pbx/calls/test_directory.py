@@ -183,7 +183,7 @@ def test_other_objects(directory: Directory) -> None:
 
 
 def test_router_tables_are_compiled_once_a_change(directory: Directory) -> None:
-    assert directory.tables.records == ()
+    assert not directory.tables.records
     directory.apply("server", RouterTableSet(text="<c> = d", table="cluster"))
     directory.apply("server", RouterTableSet(text="<a> = b\nthis version does not know it"))
     assert [record.text for record in directory.tables.records] == ["<a> = b", "<c> = d"]

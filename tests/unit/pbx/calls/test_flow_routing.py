@@ -10,7 +10,8 @@ from pbx.domain.server import RouterTableSet
 from pbx.domain.setting_events import DomainSettingsChanged, ServerSettingsChanged
 from pbx.kernel.events import Event
 from pbx.router import DEFAULT_TABLE
-from tests.unit.pbx.calls.lab import DOMAIN, Lab
+from tests.unit.pbx.calls.lab import Lab
+from tests.unit.pbx.calls.phone import DOMAIN
 
 BUSY = """
     bob > 486
