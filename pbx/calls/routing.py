@@ -90,9 +90,10 @@ class Router:
         outcome = found.outcome
         if outcome is Outcome.ACCOUNT:
             # A GRUU names one device of the account (RFC 5627 §5.1).
-            gruu = isinstance(uri, SipUri) and "gr" in uri.params
-            gr = (uri.params["gr"] or "") if gruu else None
-            contacts = self._locations.contacts(found.account, gr)
+            params = uri.params if isinstance(uri, SipUri) else {}
+            contacts = self._locations.contacts(
+                found.account, (params["gr"] or "") if "gr" in params else None
+            )
             if not contacts:
                 reason = f"{found.account} has no registered device"
                 return Route([], 480, reason, "", found)
