@@ -64,6 +64,16 @@ class Route(NamedTuple):
         )
 
 
+_UNCHANGED: Final = frozenset({Rule.MARK, Rule.FINAL})
+
+
+def _as_dialled(found: router.Route, uri: SipUri) -> bool:
+    """Whether a foreign address is what was dialled: nothing rewritten, nothing cut off."""
+    if uri.host != found.host or found.address.domain not in (uri.host, f"[{uri.host}]"):
+        return False
+    return all(step.rule in _UNCHANGED for step in found.steps)
+
+
 class Router:
     """See the module."""
 
@@ -139,8 +149,8 @@ class Router:
         """Where another server is called; `uri` is what was dialled, None for a group's member."""
         if found.module is not Module.SIP:
             return None
-        if len(found.steps) == 1 and isinstance(uri, SipUri):
-            return Contact(str(uri))  # as dialled: its port and parameters count
+        if isinstance(uri, SipUri) and _as_dialled(found, uri):
+            return Contact(str(uri))  # its port and parameters count
         scheme = uri.scheme if isinstance(uri, SipUri) else "sip"
         address = found.address
         user = quote(address.local, safe=_USER_SAFE)

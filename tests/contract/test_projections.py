@@ -137,8 +137,9 @@ ENDED = (ended("b2", 64_000, talk_ms=60_000), ended("a1", 64_002, talk_ms=60_001
 class TestSettings:
     def test_domains_come_and_go(self, bench: Bench) -> None:
         bench.write("domain/x", a.DomainCreated(name="x", aliases=("y", "z")))
+        bench.write("domain/x", a.DomainAliasesSet(aliases=("z", "q")))
         bench.write("domain/w", a.DomainCreated(name="w"), a.DomainDeleted(name="w"))
-        assert bench.row(domains) == {"name": "x", "aliases": "y z", "created_ns": START_NS}
+        assert bench.row(domains) == {"name": "x", "aliases": "z q", "created_ns": START_NS}
 
     def test_an_account_row_tells_everything_but_the_secret(self, bench: Bench) -> None:
         stream = "account/al@x"

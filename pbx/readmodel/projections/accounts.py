@@ -13,6 +13,7 @@ from pbx.domain.accounts import (
     AccountDeleted,
     AccountLimitsSet,
     AccountPasswordSet,
+    DomainAliasesSet,
     DomainCreated,
     DomainDeleted,
 )
@@ -21,6 +22,9 @@ from pbx.kernel.events import Event
 from pbx.readmodel.projection import ProjectionBase, Statements
 from pbx.readmodel.tables import accounts, domains
 
+_SET_ALIASES = (
+    update(domains).where(domains.c.name == bindparam("key")).values(aliases=bindparam("aliases"))
+)
 _DELETE_DOMAIN = delete(domains).where(domains.c.name == bindparam("key"))
 _OF_KEY = accounts.c.account == bindparam("key")
 _SET_PASSWORD = (
@@ -55,6 +59,9 @@ class DomainProjection(ProjectionBase):
                     aliases=" ".join(event.aliases),
                     created_ns=record.time_ns,
                 )
+            case DomainAliasesSet():
+                name = record.stream.partition("/")[2]
+                self._statements.add(_SET_ALIASES, key=name, aliases=" ".join(event.aliases))
             case DomainDeleted():
                 self._statements.add(_DELETE_DOMAIN, key=event.name)
 

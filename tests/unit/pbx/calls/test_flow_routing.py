@@ -279,6 +279,29 @@ def test_through_another_server() -> None:
     lab.end()
 
 
+@pytest.mark.parametrize(
+    ("dialled", "sent", "route"),
+    [
+        ("sip:x@far.example;a=b", "sip:x@far.example;a=b", "!Route"),
+        ("sip:x%40deep.example@far.example._via", "sip:x@deep.example",
+         "Route: <sip:far.example;lr>"),
+        ("sip:x%20y@far.example._via", "sip:x%20y@far.example", "!Route"),
+    ],
+)  # fmt: skip
+def test_addresses_that_say_their_way(dialled: str, sent: str, route: str) -> None:
+    """What was dialled goes on as it is, unless a part of it only said where to connect."""
+    lab = lab_with("Relay:far.example = far.example")
+    outside(lab)
+    lab.play(f"""
+        alice > INVITE {dialled} a1
+        out < INVITE a1 | Request-URI: {sent} | {route}
+        out > 486
+        out < ACK
+        alice < 486
+    """)
+    lab.end()
+
+
 def test_applications_wait_for_their_engine() -> None:
     """Until it is there the caller hears that nobody can be reached, and the log says why."""
     lab = lab_with()
