@@ -15,6 +15,7 @@ One class for all objects, over 600 lines: each method is a check, a decision an
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -98,17 +99,18 @@ def execute(
     raise LogUnavailable(f"{stream} changes faster than it can be decided on; try again later")
 
 
-def digest_secrets(name: str, domain: str, password: str) -> Secrets:
+def digest_secrets(name: str, domain: str, password: str, aliases: Sequence[str] = ()) -> Secrets:
     """What is kept of a password. Raises :class:`DomainError` if it cannot be one."""
     if not 1 <= len(password) <= MAX_PASSWORD:
         raise DomainError(f"a password has 1 to {MAX_PASSWORD} characters, not {len(password)}")
     if not password.isprintable():
         raise DomainError("a password has printable characters only: phones cannot send others")
-    return Secrets(
-        realm=domain,
-        ha1_md5=ha1("MD5", name, domain, password),
-        ha1_sha256=ha1("SHA-256", name, domain, password),
-    )
+    pairs = {
+        login: (ha1("MD5", login, domain, password), ha1("SHA-256", login, domain, password))
+        for login in (name, *aliases)
+    }
+    ha1_md5, ha1_sha256 = pairs.pop(name)
+    return Secrets(domain, ha1_md5, ha1_sha256, json.dumps(pairs) if pairs else "")
 
 
 class Administration:
@@ -295,9 +297,10 @@ class Administration:
         )
 
     def set_password(self, address: str, password: str) -> AccountState:
-        """Phones must log in anew; calls in progress go on."""
+        """Phones must log in anew, by the name or by any alias; calls in progress go on."""
         name, domain = accounts.account_address(address)
-        secrets = digest_secrets(name, domain, password)
+        known = self.inventory.accounts.get(f"{name}@{domain}", accounts.NO_ACCOUNT)
+        secrets = digest_secrets(name, domain, password, known.aliases)
         return self._on_account(
             name,
             domain,

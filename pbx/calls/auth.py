@@ -175,7 +175,7 @@ class Authenticator:
         algorithm = credentials.algorithm
         secret = ""
         if account is not None:
-            secret = account.ha1_md5 if algorithm == "MD5" else account.ha1_sha256
+            secret = account.secret(credentials.username, algorithm)
         secret = secret or _NOBODY.get(algorithm, _NOBODY["MD5"])
         right = digest.verify(credentials, request.method, secret)
         if not right or account is None or not self._same_target(credentials, request):

@@ -10,6 +10,7 @@ digest HA1 values only.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Final
 
@@ -46,6 +47,7 @@ _CONSULT: Final = "ExternalOnUnknown"
 _ROUTING_KEYS: Final = frozenset(
     {_CONSULT, *(key for keys in _UNKNOWN_KEYS.values() for key in keys[:2])}
 )
+_NO_SECRETS: Final[Mapping[str, tuple[str, str]]] = {}
 _ACTIONS: Final = {action.value.lower(): action for action in Unknown}
 
 
@@ -53,8 +55,8 @@ class Account:
     """What the call path needs of one account."""
 
     __slots__ = (
-        "aliases", "calls_limit", "display_name", "domain", "ha1_md5", "ha1_sha256", "max_contacts",
-        "name", "telnums",
+        "alias_ha1", "aliases", "calls_limit", "display_name", "domain", "ha1_md5", "ha1_sha256",
+        "max_contacts", "name", "telnums",
     )  # fmt: skip
 
     object_kind: Final = ObjectKind.ACCOUNT
@@ -65,6 +67,8 @@ class Account:
         self.display_name = display_name
         self.ha1_md5 = ""
         self.ha1_sha256 = ""
+        self.alias_ha1: Mapping[str, tuple[str, str]] = _NO_SECRETS
+        """MD5 and SHA-256 digests for log-ins by an alias, where there are some."""
         self.calls_limit = -1
         """-1: the server's default applies; so for `max_contacts`."""
         self.max_contacts = -1
@@ -75,6 +79,14 @@ class Account:
     def address(self) -> str:
         """``name@domain``, the address of record without its scheme."""
         return f"{self.name}@{self.domain}"
+
+    def secret(self, login: str, algorithm: str) -> str:
+        """HA1 for a log-in by this user name (with or without a domain), empty if there is none."""
+        user = login.replace("%", "@", 1).partition("@")[0].lower()
+        if user == self.name:
+            return self.ha1_md5 if algorithm == "MD5" else self.ha1_sha256
+        md5, sha256 = self.alias_ha1.get(user, ("", ""))
+        return md5 if algorithm == "MD5" else sha256
 
 
 class Directory:
@@ -248,6 +260,9 @@ class Directory:
             case config.AccountPasswordSet():
                 account.ha1_md5 = event.ha1_md5
                 account.ha1_sha256 = event.ha1_sha256
+                # Sealed to this reader or erased, it is no object.
+                readable = event.alias_ha1.startswith("{")
+                account.alias_ha1 = json.loads(event.alias_ha1) if readable else _NO_SECRETS
             case config.AccountLimitsSet():
                 account.calls_limit = event.calls_limit
                 account.max_contacts = event.max_contacts

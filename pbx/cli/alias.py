@@ -34,6 +34,9 @@ def _add(arguments: argparse.Namespace) -> int:
 
     with administration(data_directory(arguments), actor()) as administrate:
         account = administrate.add_alias(arguments.alias, arguments.account)
+    if account.has_password and not arguments.json:
+        print(f"phones can log in as {account.aliases[-1]} once the password is set again:")
+        print(f"    pbx account passwd {account.address}")
     return _show(arguments, account.address, account.aliases)
 
 

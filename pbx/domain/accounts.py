@@ -78,6 +78,9 @@ class AccountPasswordSet(Event):
     realm: str
     ha1_md5: Annotated[str, SEALED]
     ha1_sha256: Annotated[str, SEALED]
+    alias_ha1: Annotated[str, SEALED] = ""
+    """JSON object: alias -> its two digests. The user name is part of a digest, so a phone that
+    logs in by an alias needs them; an alias given later has none before the next password."""
 
 
 @event("account.limits-set.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -300,6 +303,8 @@ class Secrets:
     realm: str
     ha1_md5: str
     ha1_sha256: str
+    alias_ha1: str = ""
+    """Those of the aliases, see :class:`AccountPasswordSet`."""
 
     def __repr__(self) -> str:
         return f"Secrets({self.realm!r}, …)"
@@ -393,6 +398,9 @@ def _require_account(state: AccountState, address: str) -> None:
 def _password_set(secrets: Secrets) -> list[Event]:
     return [
         AccountPasswordSet(
-            realm=secrets.realm, ha1_md5=secrets.ha1_md5, ha1_sha256=secrets.ha1_sha256
+            realm=secrets.realm,
+            ha1_md5=secrets.ha1_md5,
+            ha1_sha256=secrets.ha1_sha256,
+            alias_ha1=secrets.alias_ha1,
         )
     ]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
 
-from pbx.commands import Administration
+from pbx.commands import Administration, digest_secrets
+from pbx.domain.accounts import AccountPasswordSet
 from pbx.domain.setting_events import DomainSettingsChanged
 from pbx.eventlog import Codec, MemoryLog, memory_keys
 from pbx.inventory import inventory
@@ -184,6 +186,17 @@ def test_owners(administrate: Administration) -> None:
             administrate.create_list("other@a.dom", owner)
     with pytest.raises(DomainError, match="is not of the domain"):
         administrate.create_list("other@b.dom", "bob@a.dom")
+
+
+def test_a_password_is_for_the_aliases_too(administrate: Administration, log: MemoryLog) -> None:
+    """The user name is part of a digest (RFC 7616 §3.4.2); neither reaches the log in clear."""
+    administrate.add_alias("401", "ann@a.dom")
+    administrate.set_password("ann@a.dom", "correct horse")
+    (*_, last) = log.read_stream("account/ann@a.dom")
+    assert isinstance(last.event, AccountPasswordSet)
+    secrets = digest_secrets("401", "a.dom", "correct horse")
+    assert json.loads(last.event.alias_ha1) == {"401": [secrets.ha1_md5, secrets.ha1_sha256]}
+    assert secrets.ha1_md5.encode() not in last.data
 
 
 def test_forwarders(administrate: Administration) -> None:

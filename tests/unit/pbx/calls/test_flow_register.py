@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pbx.calls.registration import AHEAD_NS, unrecorded
-from pbx.domain.accounts import AccountDeleted
+from pbx.commands import digest_secrets
+from pbx.domain.accounts import AccountAliasesSet, AccountDeleted, AccountPasswordSet
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict, LogUnavailable
 from sip.registrar import Binding
@@ -461,3 +462,37 @@ def test_phone_that_gives_its_gruu_as_contact() -> None:
         alice > 200
     """)
     lab.end()
+
+
+@pytest.mark.parametrize(("login", "status"), [("400", 200), ("401", 401), ("alice", 200)])
+def test_a_phone_registers_as_its_extension(login: str, status: int) -> None:
+    """An alias is a name to log in by, from the first password that was set after it."""
+    lab = _lab()
+    stream = f"account/{ADDRESS}"
+    secrets = digest_secrets("alice", "example.org", "secret-alice", ["400"])
+    for event in (
+        AccountAliasesSet(aliases=("400",)),
+        AccountPasswordSet(
+            realm=secrets.realm,
+            ha1_md5=secrets.ha1_md5,
+            ha1_sha256=secrets.ha1_sha256,
+            alias_ha1=secrets.alias_ha1,
+        ),
+        AccountAliasesSet(aliases=("400", "401")),
+    ):
+        lab.directory.apply(stream, event)
+    lab.phones["alice"].account = login
+    _register(lab, user=login)
+    lab.play(f"alice < {status}")
+    assert len(_contacts(lab)) == (status == 200)
+
+
+def test_digests_of_aliases_that_cannot_be_read_are_none() -> None:
+    """Erased, or sealed to this reader."""
+    lab = _lab()
+    event = AccountPasswordSet(realm="r", ha1_md5="m", ha1_sha256="s", alias_ha1="[sealed]")
+    lab.directory.apply(f"account/{ADDRESS}", event)
+    account = lab.directory.by_address(ADDRESS)
+    assert account is not None
+    assert account.secret("400", "MD5") == account.secret("400", "SHA-256") == ""
+    assert account.secret("ALICE%example.org", "SHA-256") == "s"
