@@ -149,12 +149,22 @@ class Administration:
 
     # ------------------------------------------------------------------------------ the server
 
+    @property
+    def installed(self) -> bool:
+        """Whether :meth:`install` was carried through once; told without reading everything."""
+        return server.SERVER_TABLE in load(self._log, SERVER, server.STREAM).tables
+
     def install(self) -> None:
-        """What a new server begins with: a Router table, and the accounts of the Main Domain.
+        """What a new server begins with: the accounts of the Main Domain, and a Router table.
 
         Makes only what never was: a table that was emptied, or an account that was deleted, does
-        not come back. Names of theirs that somebody has already are left to them.
+        not come back. Names of theirs that somebody has already are left to them. The table comes
+        last: while there is none, an install that was interrupted is done again.
         """
+        domain = self.inventory.main_domain
+        if domain:
+            for name, aliases in MAIN_ACCOUNTS.items():
+                self._install_account(name, domain, aliases)
         execute(
             self._log,
             SERVER,
@@ -162,26 +172,22 @@ class Administration:
             lambda state: server.decide_install_table(state, DEFAULT_TABLE),
             self._meta(""),
         )
-        domain = self.inventory.main_domain
-        if not domain:
+
+    def _install_account(self, name: str, domain: str, aliases: Sequence[str]) -> None:
+        stream = accounts.account_stream(name, domain)
+        known = self.inventory
+        if any(self._log.read_stream(stream)) or known.holder(name, domain):
             return
-        for name, aliases in MAIN_ACCOUNTS.items():
-            stream = accounts.account_stream(name, domain)
-            known = self.inventory
-            if any(self._log.read_stream(stream)) or known.holder(name, domain):
-                continue
-            free = [alias for alias in aliases if not known.holder(alias, domain)]
+        free = [alias for alias in aliases if not known.holder(alias, domain)]
 
-            def decide(
-                state: AccountState, name: str = name, free: Sequence[str] = free
-            ) -> Sequence[Event]:
-                if state.exists:
-                    return []
-                created = accounts.decide_create_account(state, name, domain, "", None)
-                made = accounts.evolve_account(state, created[0])
-                return created + accounts.decide_set_aliases(made, made.address, free)
+        def decide(state: AccountState) -> Sequence[Event]:
+            if state.exists:
+                return []
+            created = accounts.decide_create_account(state, name, domain, "", None)
+            made = accounts.evolve_account(state, created[0])
+            return created + accounts.decide_set_aliases(made, made.address, free)
 
-            execute(self._log, ACCOUNT, stream, decide, self._meta(domain))
+        execute(self._log, ACCOUNT, stream, decide, self._meta(domain))
 
     def set_router_table(self, text: str, table: str = server.SERVER_TABLE) -> Table:
         """Replace a Router table, or refuse it as a whole, naming each line that is wrong."""

@@ -51,7 +51,8 @@ def install(data: DataDirectory) -> None:
     data.prepare()
     try:
         with administration(data, "server") as administrate:
-            administrate.install()
+            if not administrate.installed:
+                administrate.install()
     except LogUnavailable as error:
         log.warning("the Router table of a new server was not written: %s", error)
 
