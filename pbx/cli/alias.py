@@ -34,10 +34,10 @@ def _add(arguments: argparse.Namespace) -> int:
 
     with administration(data_directory(arguments), actor()) as administrate:
         account = administrate.add_alias(arguments.alias, arguments.account)
+    code = _show(arguments, account.address, account.aliases)
     if account.has_password and not arguments.json:
-        print(f"phones can log in as {account.aliases[-1]} once the password is set again:")
-        print(f"    pbx account passwd {account.address}")
-    return _show(arguments, account.address, account.aliases)
+        print(f"to log in by it set the password anew: pbx account passwd {account.address}")
+    return code
 
 
 def _remove(arguments: argparse.Namespace) -> int:

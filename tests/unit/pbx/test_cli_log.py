@@ -202,7 +202,14 @@ class TestLog:
 
 class TestStory:
     def test_a_call_reads_as_a_story(self, pbx: Pbx, log: EmbeddedLog) -> None:
-        routed = c.CallDecided(step="routing", outcome="account", reason="local", elapsed_ms=2)
+        routed = c.CallRouted(
+            address="sip:200@example.org",
+            outcome="account",
+            target="bob@example.org",
+            steps=("alias: bob@example.org (200 is an alias)", "result: bob@example.org (account)"),
+            contacts=2,
+            elapsed_ms=2,
+        )
         write(
             log,
             f"call/{CALL}",
@@ -220,7 +227,12 @@ class TestStory:
                 "+0.000  A →   sip:alice@example.org calls sip:200@example.org from"
                 " 192.0.2.1:5060/udp (account alice@example.org, Call-ID sip-a)"
             ),
-            "+0.002        routing: account (local)",
+            (
+                "+0.002        routing: sip:200@example.org is account bob@example.org"
+                " (2 contacts to try)"
+            ),
+            "alias: bob@example.org (200 is an alias)",
+            "result: bob@example.org (account)",
             "+0.002        media passes through the relay (session m1)",
             "+0.003  B1 ←  trying sip:bob@192.0.2.2;leg=b1 of bob@example.org (Call-ID sip-b1)",
             (
@@ -249,6 +261,10 @@ class TestStory:
     @pytest.mark.parametrize(
         ("event", "words"),
         [
+            (
+                c.CallRouted(address="sip:x@y", outcome="unknown", status=404, reason="no x"),
+                "routing: sip:x@y is unknown (404, no x)",
+            ),
             (c.LegHeld(leg_id="a", direction="inactive"), "A →   puts the other side on hold"),
             (c.LegResumed(leg_id="a"), "A →   takes the call back"),
             (c.LegRenegotiated(leg_id="a", method="UPDATE"), "UPDATE carried through"),
