@@ -51,6 +51,9 @@ class Route(NamedTuple):
             )  # fmt: skip
         # A single step says nothing that outcome and target do not say.
         steps = tuple(shown_steps(decision)) if len(decision.steps) > 1 else ()
+        if len(steps) > _MAX_STEPS:
+            left_out = len(steps) - _MAX_STEPS - 1
+            steps = (*steps[:_MAX_STEPS], f"and {left_out} more", steps[-1])
         return CallRouted(
             address=uri,
             outcome=decision.outcome.value,
@@ -64,6 +67,8 @@ class Route(NamedTuple):
         )
 
 
+#: Steps stored of a decision; real ones have fewer than ten, loops and large groups have more.
+_MAX_STEPS: Final = 30
 _UNCHANGED: Final = frozenset({Rule.MARK, Rule.FINAL})
 
 

@@ -25,7 +25,7 @@ from pbx.router.state import (
     Unknown,
     UnknownPolicy,
 )
-from pbx.router.table import Kind, Record, Relay, Table, describe, parse_table
+from pbx.router.table import Kind, Record, Relay, Table, parse_table
 
 __all__ = [
     "DEFAULT_TABLE",
@@ -59,7 +59,6 @@ __all__ = [
     "TableError",
     "Unknown",
     "UnknownPolicy",
-    "describe",
     "fan_out",
     "fold_case",
     "parse_address",

@@ -174,7 +174,7 @@ def _split(text: str, inner: str, offset: int) -> Address:
             raise AddressError(text, offset + len(inner), "a domain after '@'")
         domain, port = _domain(text, domain_text, offset + quoted.end() + 1)
         return Address(_canonical_local(local), domain, port)
-    start = _outside(inner)
+    start = separators_from(inner)
     at = inner.rfind("@", start)
     if at >= 0:
         local = inner[:at]
@@ -201,7 +201,7 @@ def _split(text: str, inner: str, offset: int) -> Address:
 
 def _canonical_local(local: str) -> str:
     """Nested addresses in ``%`` form; ``d1!d2!user`` becomes ``user%d2%d1``."""
-    start = _outside(local)
+    start = separators_from(local)
     head, rest = local[:start], local[start:]
     if "!" in rest:
         *path, last = rest.split("!")
@@ -209,7 +209,7 @@ def _canonical_local(local: str) -> str:
     return head + rest.replace("@", "%")
 
 
-def _outside(local: str) -> int:
+def separators_from(local: str) -> int:
     """Where separators count: after the ``name{parameters}#`` of an application."""
     if "{" not in local:
         return 0
@@ -266,7 +266,7 @@ def bare(domain: str) -> str:
 
 def nested_at(local: str) -> int:
     """Index of the ``%`` before the next domain of a nested address, -1 if it is none."""
-    return local.rfind("%", _outside(local))
+    return local.rfind("%", separators_from(local))
 
 
 def unnested(local: str) -> Address | None:

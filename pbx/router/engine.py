@@ -16,6 +16,7 @@ from typing import Final
 
 from pbx.router.address import (
     MAIN_NAMES,
+    MAX_ADDRESS,
     Address,
     bare,
     dialled_number,
@@ -144,6 +145,10 @@ def _step(
         if new is None:
             reason = f"{local!r} cannot be a parameter (line {record.line} of the Router table)"
             return _refused(at, steps, 404, reason)
+        if len(new.local) > MAX_ADDRESS:
+            # Each star copies what it stands for: a line with many of them grows without end.
+            reason = f"line {record.line} of the Router table makes the address too long"
+            return _refused(at, steps, 482, reason)
         marked = relay or record.marks(local)
         if new != at and new != Address(local, domain, port):
             steps.append(Step(Rule.RECORD, new, record))

@@ -9,7 +9,6 @@ is not used at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
@@ -17,11 +16,11 @@ from typing import Final, NamedTuple
 from pbx.router.address import (
     MAIN_NAMES,
     Address,
-    _outside,
     fold_case,
     nested_at,
     normal_domain,
     parse_address,
+    separators_from,
 )
 from pbx.router.errors import AddressError, Problem, TableError
 from pbx.router.patterns import Pattern, PatternError, Wildcard, parse_pattern
@@ -318,7 +317,7 @@ class _Line:
         local_text = inner if at < 0 else inner[:at]
         if not local_text:
             raise _Wrong(start, "a name, or * for any")
-        local = self._pattern(start, _last_dots_to_percent(local_text))
+        local = self._pattern(start, _canonical(local_text))
         if at < 0:
             return local, Match.MAIN, _NOTHING
         match, domain = self._domain_pattern(start + at + 1, inner[at + 1 :], address_level=True)
@@ -370,7 +369,7 @@ class _Line:
             pieces, port = self._domain_target(marked, column, right)
             target = Rewrite(None, pieces, port)
         else:
-            at = marked.rfind("@", _outside(marked))
+            at = marked.rfind("@", separators_from(marked))
             host = "" if at < 0 else marked[at + 1 :]
             pieces, port = (("",), 0) if at < 0 else self._domain_target(host, column, right)
             try:
@@ -428,9 +427,9 @@ class _Line:
 _NOTHING: Final = Pattern("", Wildcard.NONE, "")
 
 
-def _last_dots_to_percent(local: str) -> str:
+def _canonical(local: str) -> str:
     """Nested addresses in the canonical form, so that patterns meet what addresses hold."""
-    start = _outside(local)
+    start = separators_from(local)
     return local[:start] + local[start:].replace("@", "%")
 
 
@@ -452,11 +451,3 @@ def _last_unescaped(text: str, character: str) -> int:
     while (at := _unescaped(text, character, at + 1)) >= 0:
         last = at
     return last
-
-
-def describe(table: Table) -> Iterator[str]:
-    """One line a record, as ``pbx router check`` prints it."""
-    for record in table.records:
-        kind = "all" if record.kind is None else record.kind.value
-        relay = "" if record.relay is Relay.NO_RELAY else f", {record.relay.value}"
-        yield f"line {record.line}: {record.text}  [{kind}{relay}]"

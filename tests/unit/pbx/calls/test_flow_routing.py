@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pbx.domain.accounts import AccountAliasesSet, AccountTelnumsSet, DomainAliasesSet
+from pbx.domain.calls import CallRouted
 from pbx.domain.objects import ForwarderCreated, GroupCreated, GroupSet, TaskCreated
 from pbx.domain.server import RouterTableSet
 from pbx.domain.setting_events import DomainSettingsChanged, ServerSettingsChanged
@@ -232,6 +233,9 @@ def test_forwarders_in_a_circle_end() -> None:
         alice < 482
     """)
     lab.end()
+    (routed,) = lab.log.of(CallRouted)
+    assert len(routed.steps) == 32
+    assert routed.steps[-2:] == ("and 20 more", f"result: a@{DOMAIN} ({routed.reason})")
 
 
 def test_strangers_reach_outside_only_what_an_object_or_record_allows() -> None:

@@ -122,6 +122,14 @@ def test_a_record_wins_over_an_object_and_a_mark_over_nothing(state: DictState) 
     assert not route("x%deep.dom@far.dom", Kind.SIGNAL, state).relay
 
 
+def test_a_line_that_lets_addresses_grow_ends(state: DictState) -> None:
+    """Twelve stars make twelve copies: without a bound the third round fills the memory."""
+    state.set_table("<a*> = a************")
+    found = route("a" * 500, Kind.SIGNAL, state)
+    assert (found.outcome, found.status) == (Outcome.REFUSED, 482)
+    assert found.reason == "line 1 of the Router table makes the address too long"
+
+
 def test_the_mark_stays_through_later_rewrites(state: DictState) -> None:
     state.set_table("Relay:<a@far.dom> = b@far.dom\nNoRelay:<b@far.dom> = c@far.dom")
     assert route("a@far.dom", Kind.MAIL, state).relay
