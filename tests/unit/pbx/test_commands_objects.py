@@ -35,9 +35,9 @@ def administrate(log: MemoryLog) -> Administration:
 def test_what_a_server_begins_with(log: MemoryLog) -> None:
     """Once: what was deleted or emptied does not come back (Router reference §9)."""
     administrate = Administration(log, actor="server")
-    assert not administrate.installed
+    was = administrate.installed
     administrate.install()
-    assert administrate.installed
+    assert (was, administrate.installed) == (False, True)
     assert inventory(log).server.table() == DEFAULT_TABLE
     assert inventory(log).accounts == {}
     administrate.create_domain("a.dom")
