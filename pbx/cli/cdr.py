@@ -1,11 +1,12 @@
-"""``pbx cdr list``: the records of ended calls. (``correct`` is in :mod:`pbx.cli.cdr_correct`.)"""
+"""``pbx cdr list``: the records of ended calls. (``export`` and ``correct``
+are modules of their own.)"""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
-from pbx.cli import cdr_correct
+from pbx.cli import cdr_correct, cdr_export
 from pbx.cli.common import add_options, print_json, print_table
 from pbx.cli.reading import add_times, as_json, opened_read_model, show_duration, show_time
 
@@ -24,6 +25,7 @@ def register(commands: Commands) -> None:
     listing.add_argument("--legs", action="store_true", help="a line for each leg, with media")
     add_options(listing)
     listing.set_defaults(run=run)
+    cdr_export.register(actions)
     cdr_correct.register(actions)
 
 

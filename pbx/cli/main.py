@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "route",
     "calls",
     "cdr",
+    "report",
     "registrations",
     "node",
     "log",

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0003"
+HEAD_REVISION: Final = "0004"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
