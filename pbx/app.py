@@ -23,6 +23,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from pbx.datadir import DataDirectory
+from pbx.eventlog import use_keys
 from pbx.roles import Role, RoleContext
 from pbx.settings import Settings, parse_listener
 from pbx.settings_source import settings_to_raw
@@ -96,6 +97,8 @@ def serve(data: DataDirectory, settings: Settings) -> int:
     by another server.
     """
     data.prepare()
+    if settings.privacy.keys:
+        use_keys(data.path, settings.privacy.keys)
     with data.owned():
         return Processes(data, settings, plans_for(settings)).run()
 

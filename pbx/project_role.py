@@ -61,7 +61,7 @@ def _asked_to_stop() -> Iterator[int]:
 
 
 def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:
-    event_log = open_log(data.path, unseal=False)
+    event_log = open_log(data.path, unseal="personal")
     try:
         database = _opened(data, settings, context, asked)
         if database is None:

@@ -542,6 +542,24 @@ class ReadModelSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class PrivacySettings:
+    """What the log tells of persons, and whom."""
+
+    seal_calls: bool = key(
+        False,
+        "Encrypt in the log who calls whom and from where, with a key of each account: without "
+        "the keys neither the log nor a copy of it tells, and `pbx erase` makes it unreadable "
+        "for ever. Call records show it to whoever may read them. Holds for what is written from "
+        "then on.",
+    )
+    keys: str = key(
+        "",
+        "Where sealing keys are kept: postgresql://… for nodes that share a log; empty: "
+        "DATA/keys.sqlite3, or where `pbx keys move` put them.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The operator's log on standard error."""
 
@@ -576,5 +594,6 @@ class Settings:
     eventlog: EventLogSettings = field(default_factory=EventLogSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     readmodel: ReadModelSettings = field(default_factory=ReadModelSettings)
+    privacy: PrivacySettings = field(default_factory=PrivacySettings)
     log: LogSettings = field(default_factory=LogSettings)
     cdr: CdrSettings = field(default_factory=CdrSettings)

@@ -30,6 +30,8 @@ COMMANDS: Final = (
     "report",
     "registrations",
     "node",
+    "erase",
+    "keys",
     "log",
     "replay",
     "settings",

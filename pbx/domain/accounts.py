@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
 from pbx.kernel.errors import DomainError
-from pbx.kernel.events import SEALED, Durability, Event, event
+from pbx.kernel.events import PERSONAL, SEALED, Durability, Event, event
 from pbx.router.address import dialled_number
 from pbx.router.engine import RESERVED_DOMAINS, SPECIAL
 
@@ -68,7 +68,7 @@ class AccountCreated(Event):
 
     name: str
     domain: str
-    display_name: str = ""
+    display_name: Annotated[str, PERSONAL] = ""
 
 
 @event("account.password-set.v1", category=CONFIG, durability=Durability.DECIDED)

@@ -7,7 +7,9 @@ reg-id (RFC 5626) or from the contact URI.
 
 from __future__ import annotations
 
-from pbx.kernel.events import Durability, Event, event
+from typing import Annotated
+
+from pbx.kernel.events import PERSONAL, Durability, Event, event
 
 BINDINGS = "pbx.bindings"
 
@@ -17,7 +19,7 @@ class BindingAdded(Event):
     """A contact was bound to the address of record."""
 
     contact_id: str
-    contact: str
+    contact: Annotated[str, PERSONAL]
     """The Contact URI exactly as registered."""
     expires_ns: int
     """Wall time at which the binding lapses."""
@@ -31,7 +33,7 @@ class BindingAdded(Event):
     transport: str = "udp"
     local: str = ""
     """``ip:port`` of our listener the REGISTER came to."""
-    remote: str = ""
+    remote: Annotated[str, PERSONAL] = ""
     """``ip:port`` the REGISTER came from."""
     nat: bool = False
     contact_params: str = ""
@@ -50,7 +52,7 @@ class BindingRefreshed(Event):
     by its ``binding.removed``, or at this time if no server is there to write it."""
     sip_call_id: str
     cseq: int
-    remote: str = ""
+    remote: Annotated[str, PERSONAL] = ""
     local: str = ""
     transport: str = "udp"
     nat: bool = False
@@ -61,6 +63,6 @@ class BindingRemoved(Event):
     """A contact is gone."""
 
     contact_id: str
-    contact: str
+    contact: Annotated[str, PERSONAL]
     reason: str
     """``unregistered`` ``expired`` ``replaced`` ``flow-closed`` ``admin``."""

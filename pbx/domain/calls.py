@@ -10,9 +10,15 @@ leg; legs created by a transfer have role X.
 
 from __future__ import annotations
 
-from pbx.kernel.events import Durability, Event, event
+import hashlib
+import re
+from typing import Annotated, Final
+
+from pbx.kernel.events import PERSONAL, Durability, Event, event
 
 CALLS = "pbx.calls"
+
+Personal = Annotated[str, PERSONAL]
 
 
 @event("call.started.v1", category=CALLS, durability=Durability.OBSERVED)
@@ -21,15 +27,15 @@ class CallStarted(Event):
 
     leg_id: str
     sip_call_id: str
-    from_uri: str
-    to_uri: str
-    request_uri: str
-    source: str
+    from_uri: Personal
+    to_uri: Personal
+    request_uri: Personal
+    source: Personal
     """``ip:port`` the INVITE came from."""
     transport: str
-    from_display: str = ""
-    asserted_identity: str = ""
-    account: str = ""
+    from_display: Personal = ""
+    asserted_identity: Personal = ""
+    account: Personal = ""
     """Authenticated account ``name@domain``, empty for a caller without one."""
     user_agent: str = ""
 
@@ -41,7 +47,7 @@ class CallDecided(Event):
     step: str
     """``authentication`` ``routing`` ``limit`` ``contacts`` ``transfer`` ``media`` …"""
     outcome: str
-    reason: str
+    reason: Personal
     elapsed_ms: int = 0
 
 
@@ -76,12 +82,12 @@ class LegCreated(Event):
     role: str
     """``A`` ``B`` ``X`` (transfer)."""
     sip_call_id: str
-    target_uri: str
-    account: str = ""
+    target_uri: Personal
+    account: Personal = ""
     """The account whose contact it is."""
-    destination: str = ""
+    destination: Personal = ""
     """``ip:port/transport`` when known."""
-    redirector: str = ""
+    redirector: Personal = ""
     elapsed_ms: int = 0
 
 
@@ -176,7 +182,7 @@ class CallTransferred(Event):
     leg_id: str
     """Leg of the transferor (it sent REFER)."""
     transferee_leg_id: str
-    target_uri: str
+    target_uri: Personal
     kind: str
     """``blind`` ``attended``."""
     status: int
@@ -260,3 +266,29 @@ class CallEnded(Event):
     recovered: bool = False
     ended_ns: int = 0
     """Wall time of the end if it differs from the envelope's time (recovered calls), else 0."""
+
+
+@event("call.erased.v1", category=CALLS, durability=Durability.DECIDED)
+class CallErased(Event):
+    """What this ended call tells of a person is to be forgotten (``pbx erase``).
+
+    Whoever keeps something made of the events before replaces the texts that name the person, and
+    those that go with them, by ``[erased]`` (:class:`pbx.readmodel.call_state.CallState`).
+    """
+
+    subject: str
+    """:func:`erased_subject` of the account: the event names nobody."""
+
+
+_ADDRESS: Final = re.compile(r"([^\s:@<>;,\"]+)@([A-Za-z0-9.\-\[\]]+)")
+
+
+def named_account(text: str) -> str:
+    """The first ``user@host`` in a URI or name, in lower case; empty if there is none."""
+    found = _ADDRESS.search(text)
+    return found[0].lower() if found is not None else ""
+
+
+def erased_subject(call_id: str, account: str) -> str:
+    """What :class:`CallErased` says instead of `account`: another text for each call."""
+    return hashlib.sha256(f"{call_id}\0{account}".encode()).hexdigest()

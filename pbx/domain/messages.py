@@ -5,7 +5,9 @@ Page mode only for now (RFC 3428); the text is not stored.
 
 from __future__ import annotations
 
-from pbx.kernel.events import Durability, Event, event
+from typing import Annotated
+
+from pbx.kernel.events import PERSONAL, Durability, Event, event
 
 MESSAGES = "pbx.messages"
 
@@ -14,8 +16,8 @@ MESSAGES = "pbx.messages"
 class MessageRelayed(Event):
     """A MESSAGE was passed to the contacts of its addressee; `status` is what the sender got."""
 
-    from_uri: str
-    to_uri: str
+    from_uri: Annotated[str, PERSONAL]
+    to_uri: Annotated[str, PERSONAL]
     status: int
-    account: str = ""
+    account: Annotated[str, PERSONAL] = ""
     size_bytes: int = 0

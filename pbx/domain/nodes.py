@@ -6,7 +6,9 @@ The heartbeat bounds how far the end of a call that died with its node can be of
 
 from __future__ import annotations
 
-from pbx.kernel.events import Durability, Event, event
+from typing import Annotated
+
+from pbx.kernel.events import PERSONAL, Durability, Event, event
 
 NODES = "pbx.nodes"
 
@@ -53,7 +55,7 @@ class NodeStopped(Event):
 class AuthFailed(Event):
     """A request carried wrong credentials; rate-limited by the writer."""
 
-    account: str
+    account: Annotated[str, PERSONAL]
     source: str
     method: str
     verdict: str

@@ -7,9 +7,10 @@ decided appends; a role that observes puts a :class:`LogWriter` in front of it.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pbx.eventlog.embedded import EmbeddedLog
+from pbx.eventlog.keystore import FileStore, KeyStore, create_private
 from pbx.eventlog.memory import MemoryLog
 from pbx.eventlog.port import TIME_DISORDER_NS, EventLog, EventWriter
 from pbx.eventlog.record import ANY_VERSION, START, Meta, Position, Record
@@ -21,7 +22,7 @@ from pbx.eventlog.registry import (
     category_of,
     json_schemas,
 )
-from pbx.eventlog.sealing import FileStore, Keys, memory_keys
+from pbx.eventlog.sealing import Keys, memory_keys
 from pbx.eventlog.subscription import Subscription, follow
 from pbx.eventlog.writer import LogWriter
 from pbx.kernel.clock import Clock
@@ -29,6 +30,8 @@ from pbx.kernel.errors import Conflict, DecodeError, LogError, LogFormatError, L
 
 LOG_FILE: Final = "log.sqlite3"
 KEYS_FILE: Final = "keys.sqlite3"
+KEYS_URL_FILE: Final = "keys.url"
+"""Names the database of the keys, with what it takes to log in there: readable by us alone."""
 
 
 def open_log(
@@ -36,23 +39,70 @@ def open_log(
     *,
     node: str = "",
     clock: Clock | None = None,
-    unseal: bool = True,
+    unseal: bool | Literal["personal"] = True,
+    seal_personal: bool = False,
     busy_timeout_s: float = 1.0,
 ) -> EmbeddedLog:
     """Open, or create, the log in `data_dir` (which must exist).
 
     Without `unseal` the key file is not touched and sealed fields read ``[sealed]``: for
-    everything that shows events to people. Raises ``LogUnavailable`` or ``LogFormatError``.
+    everything that shows events to people; ``"personal"`` opens who called whom, for those who
+    make records of it, and no secrets. `seal_personal`: what is appended tells nobody without
+    keys of persons. Raises ``LogUnavailable`` or ``LogFormatError``.
     """
-    codec = Codec(open_keys(data_dir)) if unseal else Codec()
+    if unseal:
+        codec = Codec(
+            open_keys(data_dir), seal_personal=seal_personal, secrets=unseal != "personal"
+        )
+    else:
+        codec = Codec()
     return EmbeddedLog(
         data_dir / LOG_FILE, codec=codec, node=node, clock=clock, busy_timeout_s=busy_timeout_s
     )
 
 
 def open_keys(data_dir: Path) -> Keys:
-    """The sealing keys of `data_dir`: ``erase(stream)`` on them is the erasure of a subject."""
-    return Keys(FileStore(data_dir / KEYS_FILE))
+    """The sealing keys of `data_dir`: ``erase(stream)`` on them is the erasure of a subject.
+
+    They lie in a file, or where the file ``keys.url`` says (:func:`use_keys`): the nodes of a
+    cluster need the same ones.
+    """
+    return Keys(open_key_store(data_dir))
+
+
+def open_key_store(data_dir: Path) -> KeyStore:
+    """Where the keys of `data_dir` lie. Raises ``LogUnavailable``."""
+    try:
+        url = (data_dir / KEYS_URL_FILE).read_text().strip()
+    except FileNotFoundError:
+        return FileStore(data_dir / KEYS_FILE)
+    except OSError as error:
+        raise LogUnavailable(f"{data_dir / KEYS_URL_FILE}: {error.strerror}") from error
+    return shared_key_store(url)
+
+
+def shared_key_store(url: str) -> KeyStore:
+    """Keys in the database of a cluster. Raises ``LogUnavailable``."""
+    try:
+        # Imported here: who keeps his keys in a file needs no PostgreSQL client.
+        from pbx.eventlog.keystore_postgres import PostgresStore
+    except ImportError as error:
+        raise LogUnavailable(
+            "keys in PostgreSQL need its client: pip install 'ringlog[postgresql]'"
+        ) from error
+    return PostgresStore(url)
+
+
+def use_keys(data_dir: Path, url: str) -> None:
+    """Have everybody who opens `data_dir` take the keys from `url`; empty: from the file again."""
+    path = data_dir / KEYS_URL_FILE
+    if not url:
+        path.unlink(missing_ok=True)
+        return
+    fresh = path.with_suffix(".new")
+    create_private(fresh)
+    fresh.write_text(url + "\n")
+    fresh.replace(path)
 
 
 __all__ = [

@@ -30,6 +30,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Final
 
+from pbx.eventlog.keystore import create_private
 from pbx.eventlog.memory import same_fact
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import (
@@ -46,7 +47,6 @@ from pbx.eventlog.record import (
     make_rows,
 )
 from pbx.eventlog.registry import Codec, prefixes_of
-from pbx.eventlog.sealing import create_private
 from pbx.kernel.clock import Clock, SystemClock
 from pbx.kernel.errors import Conflict, LogFormatError, LogUnavailable
 from pbx.kernel.events import Event

@@ -1,9 +1,16 @@
 """Sealed fields: AES-256-GCM with one key per subject, kept outside the log.
 
-Used by :class:`pbx.eventlog.registry.Codec`. The subject is the stream. Destroying its key is
-erasure: every sealed value of the subject, in the log and in all its copies, becomes unreadable,
-while the rest of its events (and every total) stays. NIST SP 800-38D: a nonce is random, 96 bits;
-a key seals far fewer than 2^32 values.
+Used by :class:`pbx.eventlog.registry.Codec`. Destroying a key is erasure: every value sealed with
+it, in the log and in all its copies, becomes unreadable, while the rest of the events (and every
+total) stays. NIST SP 800-38D: a nonce is random, 96 bits; a key seals far fewer than 2^32 values.
+
+Two kinds of fields:
+
+- *secret* (``SEALED``): always sealed, with the key of their stream.
+- *personal* (``PERSONAL``): sealed on request. Their subject is the account whose stream it is,
+  or that the text names (``sip:al@example.org`` is ``account/al@example.org``), if that has a
+  key, else ``server``: numbers of strangers cannot be erased one by one, but nobody without keys
+  reads them. The value names the key by its id: ``p1.<key id>.<nonce and text>``.
 """
 
 from __future__ import annotations
@@ -11,64 +18,57 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import sqlite3
 import threading
-import time
-import weakref
+from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from pbx.eventlog.registry import ERASED_TEXT
-from pbx.kernel.errors import LogUnavailable
+from pbx.domain.calls import named_account
+from pbx.eventlog.keystore import Key, KeyStore, MemoryStore
+from pbx.eventlog.registry import ERASED_TEXT, PERSONAL_FORM
 
 _FORM: Final = "v1."
-"""Starts a sealed value; names the construction, so that it can be changed one day."""
+"""Starts a sealed secret; names the construction, so that it can be changed one day."""
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
-_BUSY_S: Final = 2.0
-"""Keys are written once per account; two seconds outlast any other writer."""
-
-
-class KeyStore(Protocol):
-    """Where keys live."""
-
-    def get(self, subject: str) -> bytes | None:
-        """The key, or None if there is none or it was destroyed."""
-        ...
-
-    def get_or_create(self, subject: str) -> bytes:
-        """The key; a new one, durable on return, if there was none (also after an erasure)."""
-        ...
-
-    def erase(self, subject: str) -> bool:
-        """Destroy the key for ever; False if there was none."""
-        ...
-
-    def erased(self, subject: str) -> bool:
-        """Whether a key of `subject` was ever destroyed."""
-        ...
+_REMEMBERED: Final = 10_000
+"""Keys and "has none" in memory, 1 KB each at worst: the accounts that are on the telephone."""
+_SERVER: Final = "server"
+_OWNED: Final = ("account/", "binding/")
+"""Streams of one account."""
 
 
 class Keys:
-    """A sealer over a key store."""
+    """A sealer over a key store; remembers keys. Thread-safe.
 
-    __slots__ = ("_random", "_store")
+    Whoever learns that a subject came or went calls :meth:`forget`; another process may have
+    written the store.
+    """
+
+    __slots__ = ("_ciphers", "_lock", "_random", "_store", "_subjects")
 
     def __init__(self, store: KeyStore, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._store = store
         self._random = random_bytes
+        self._lock = threading.Lock()
+        self._subjects: OrderedDict[str, Key | None] = OrderedDict()
+        """What the store said of a subject."""
+        self._ciphers: OrderedDict[str, AESGCM | None] = OrderedDict()
+        """By key id; None for a key that is gone."""
+
+    @property
+    def store(self) -> KeyStore:
+        return self._store
+
+    # Secrets.
 
     def seal(self, subject: str, type_name: str, field: str, text: str) -> str:
         """Encrypt; the value opens only as this field of this event type of this subject."""
-        nonce = self._random(_NONCE_BYTES)
-        cipher = AESGCM(self._store.get_or_create(subject))
-        sealed = cipher.encrypt(nonce, text.encode(), _bound_to(subject, type_name, field))
-        return _FORM + base64.b64encode(nonce + sealed).decode("ascii")
+        cipher = AESGCM(self._store.get_or_create(subject).secret)
+        self.forget(subject)
+        return _FORM + self._encrypt(cipher, text, _bound_to(subject, type_name, field))
 
     def unseal(self, subject: str, type_name: str, field: str, sealed: str) -> str:
         """Decrypt; ``[erased]`` without a key. Raises ``ValueError`` if the value was altered.
@@ -76,142 +76,115 @@ class Keys:
         A subject that was erased and sealed something again has a new key, which cannot open the
         old values: they read as erased too.
         """
-        key = self._store.get(subject)
-        if key is None:
-            return ERASED_TEXT
         if not sealed.startswith(_FORM):
             raise ValueError(f"{field} is not a sealed value")
-        try:
-            raw = base64.b64decode(sealed[len(_FORM) :], validate=True)
-        except binascii.Error as error:
-            raise ValueError(f"{field} is not a sealed value") from error
-        if len(raw) <= _NONCE_BYTES:
-            raise ValueError(f"{field} is not a sealed value")
-        try:
-            text = AESGCM(key).decrypt(
-                raw[:_NONCE_BYTES], raw[_NONCE_BYTES:], _bound_to(subject, type_name, field)
-            )
-        except InvalidTag:
-            if self._store.erased(subject):
+        nonce, encrypted = _parts(sealed[len(_FORM) :], field)
+        bound = _bound_to(subject, type_name, field)
+        for again in (True, False):
+            key = self._known(subject)
+            if key is None and not again:
                 return ERASED_TEXT
-            raise ValueError(f"{field} was altered or moved") from None
-        return text.decode()
+            try:
+                if key is not None:
+                    return AESGCM(key.secret).decrypt(nonce, encrypted, bound).decode()
+            except InvalidTag:
+                pass
+            # What is remembered may be of before another process wrote the store.
+            self.forget(subject)
+        if self._store.erased(subject):
+            return ERASED_TEXT
+        raise ValueError(f"{field} was altered or moved")
+
+    # Personal values.
+
+    def seal_personal(self, stream: str, type_name: str, field: str, text: str) -> str:
+        """Encrypt with the key of whom `stream` or else `text` names, or of the server."""
+        key = None
+        owner = stream.partition("/")[2] if stream.startswith(_OWNED) else named_account(text)
+        if owner:
+            key = self._known(f"account/{owner}")
+        if key is None:
+            key = self._known(_SERVER) or self._store.get_or_create(_SERVER)
+            self._remember(self._subjects, _SERVER, key)
+        cipher = self._cipher(key.id) or AESGCM(key.secret)
+        bound = _bound_to(key.id, type_name, field)
+        return f"{PERSONAL_FORM}{key.id}.{self._encrypt(cipher, text, bound)}"
+
+    def unseal_personal(self, type_name: str, field: str, value: str) -> str:
+        """The inverse; text that is not sealed comes back as it is, ``[erased]`` without a key."""
+        if not value.startswith(PERSONAL_FORM):
+            return value
+        key_id, point, rest = value[len(PERSONAL_FORM) :].partition(".")
+        if not point:
+            return value
+        cipher = self._cipher(key_id)
+        if cipher is None:
+            return ERASED_TEXT
+        try:
+            nonce, encrypted = _parts(rest, field)
+            return cipher.decrypt(nonce, encrypted, _bound_to(key_id, type_name, field)).decode()
+        except (InvalidTag, ValueError):
+            # Not ours: text from the wire may begin like a sealed value.
+            return value
+
+    def forget(self, subject: str) -> None:
+        """The key of `subject` may have come, changed or gone: ask the store anew."""
+        with self._lock:
+            known = self._subjects.pop(subject, None)
+            if known is not None:
+                self._ciphers.pop(known.id, None)
 
     def erase(self, subject: str) -> bool:
         """Destroy the key of `subject`."""
-        return self._store.erase(subject)
+        done = self._store.erase(subject)
+        with self._lock:
+            self._subjects.clear()
+            self._ciphers.clear()
+        return done
+
+    def _known(self, subject: str) -> Key | None:
+        with self._lock:
+            if subject in self._subjects:
+                return self._subjects[subject]
+        key = self._store.get(subject)
+        self._remember(self._subjects, subject, key)
+        return key
+
+    def _cipher(self, key_id: str) -> AESGCM | None:
+        with self._lock:
+            if key_id in self._ciphers:
+                return self._ciphers[key_id]
+        key = self._store.by_id(key_id)
+        cipher = None if key is None else AESGCM(key.secret)
+        self._remember(self._ciphers, key_id, cipher)
+        return cipher
+
+    def _remember(self, table: OrderedDict[str, Any], name: str, value: object) -> None:
+        with self._lock:
+            table[name] = value
+            if len(table) > _REMEMBERED:
+                table.popitem(last=False)
+
+    def _encrypt(self, cipher: AESGCM, text: str, bound: bytes) -> str:
+        nonce = self._random(_NONCE_BYTES)
+        sealed = cipher.encrypt(nonce, text.encode("utf-8", "replace"), bound)
+        return base64.b64encode(nonce + sealed).decode("ascii")
+
+
+def _parts(text: str, field: str) -> tuple[bytes, bytes]:
+    """Nonce and what follows. Raises ``ValueError``."""
+    try:
+        raw = base64.b64decode(text, validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"{field} is not a sealed value") from error
+    if len(raw) <= _NONCE_BYTES:
+        raise ValueError(f"{field} is not a sealed value")
+    return raw[:_NONCE_BYTES], raw[_NONCE_BYTES:]
 
 
 def _bound_to(subject: str, type_name: str, field: str) -> bytes:
     """Associated data: a sealed value cannot be moved to another subject, event or field."""
     return "\0".join((subject, type_name, field)).encode()
-
-
-class MemoryStore:
-    """Keys in a dict."""
-
-    def __init__(self, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
-        self._random = random_bytes
-        self._keys: dict[str, bytes] = {}
-        self._erased: set[str] = set()
-
-    def get(self, subject: str) -> bytes | None:
-        return self._keys.get(subject)
-
-    def get_or_create(self, subject: str) -> bytes:
-        if subject not in self._keys:
-            self._keys[subject] = self._random(_KEY_BYTES)
-        return self._keys[subject]
-
-    def erase(self, subject: str) -> bool:
-        self._erased.add(subject)
-        return self._keys.pop(subject, None) is not None
-
-    def erased(self, subject: str) -> bool:
-        return subject in self._erased
-
-
-def create_private(path: Path) -> None:
-    """Create an empty file that only its owner may read, if there is none.
-
-    With its final permissions from the start: there is no moment in which others may open it
-    (SQLite gives its journals the same permissions). An existing database is not opened here: to
-    close any descriptor of it would drop the POSIX locks this process holds on it.
-    """
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-
-
-class FileStore:
-    """Keys in an SQLite file that only its owner may read.
-
-    A key is on disk before the first event sealed with it. The file has a rollback journal, not a
-    WAL, and ``secure_delete``: no copy of a destroyed key stays in the database file. (What a disk
-    keeps in blocks it no longer uses is outside a program's reach.)
-    """
-
-    def __init__(self, path: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
-        self._path = path
-        self._random = random_bytes
-        self._lock = threading.Lock()
-        create_private(path)
-        try:
-            self._database = sqlite3.connect(
-                path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            # Logs and commands hold keys as long as they need them and know of no files.
-            weakref.finalize(self, self._database.close)
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("PRAGMA secure_delete = ON")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS keys (subject TEXT PRIMARY KEY, key BLOB,"
-                " created_ns INTEGER NOT NULL, erased_ns INTEGER) WITHOUT ROWID"
-            )
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"sealing keys {path}: {error}") from error
-
-    def get(self, subject: str) -> bytes | None:
-        row = self._query("SELECT key FROM keys WHERE subject = ?", (subject,))
-        return None if row is None else row[0]
-
-    def get_or_create(self, subject: str) -> bytes:
-        key = self.get(subject)
-        if key is None:
-            # Two processes may come here at once: whoever is first wins, both read the winner's.
-            self._query(
-                "INSERT INTO keys (subject, key, created_ns) VALUES (?, ?, ?)"
-                " ON CONFLICT (subject) DO UPDATE SET"
-                " key = excluded.key, created_ns = excluded.created_ns WHERE key IS NULL",
-                (subject, self._random(_KEY_BYTES), time.time_ns()),
-            )
-            key = self.get(subject)
-            assert key is not None
-        return key
-
-    def erase(self, subject: str) -> bool:
-        row = self._query(
-            "UPDATE keys SET key = NULL, erased_ns = ? WHERE subject = ? AND key IS NOT NULL"
-            " RETURNING 1",
-            (time.time_ns(), subject),
-        )
-        return row is not None
-
-    def erased(self, subject: str) -> bool:
-        row = self._query(
-            "SELECT 1 FROM keys WHERE subject = ? AND erased_ns IS NOT NULL", (subject,)
-        )
-        return row is not None
-
-    def close(self) -> None:
-        self._database.close()
-
-    def _query(self, statement: str, values: tuple[object, ...]) -> tuple[bytes, ...] | None:
-        with self._lock:
-            try:
-                rows: list[tuple[bytes, ...]] = self._database.execute(statement, values).fetchall()
-            except sqlite3.Error as error:
-                raise LogUnavailable(f"sealing keys {self._path}: {error}") from error
-        return rows[0] if rows else None
 
 
 def memory_keys(random_bytes: Callable[[int], bytes] = os.urandom) -> Keys:

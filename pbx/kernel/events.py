@@ -19,6 +19,10 @@ import msgspec.inspect
 #: Marks a field whose value is stored encrypted with the key of its subject (the stream).
 SEALED: Final = msgspec.Meta(extra={"sealed": True})
 
+#: Marks a field that tells of a person: who called whom, from where. Stored encrypted on request
+#: (``privacy.seal_calls``), with the key of the account that its text names.
+PERSONAL: Final = msgspec.Meta(extra={"personal": True})
+
 
 class Durability(Enum):
     """When an append may be promised to somebody (see ``docs/architecture.md``)."""
@@ -46,6 +50,8 @@ class EventType(msgspec.Struct, frozen=True):
     """A statistic: dropped first when the queue before the log overflows. No state hangs on it."""
     sealed: tuple[str, ...] = ()
     """Fields stored encrypted."""
+    personal: tuple[str, ...] = ()
+    """Fields stored encrypted on request."""
 
 
 EVENT_TYPES: Final[dict[str, EventType]] = {}
@@ -87,6 +93,7 @@ def event(
             struct=struct,
             expendable=expendable,
             sealed=sealed_fields(struct),
+            personal=marked_fields(struct, "personal"),
         )
         EVENT_TYPES[name] = row
         TYPE_OF[struct] = row
@@ -116,13 +123,18 @@ def upcaster(
 
 def sealed_fields(struct: type[Event]) -> tuple[str, ...]:
     """Names of the fields of `struct` annotated with :data:`SEALED`; they must be ``str``."""
+    return marked_fields(struct, "sealed")
+
+
+def marked_fields(struct: type[Event], mark: str) -> tuple[str, ...]:
+    """Names of the fields of `struct` whose annotation has `mark`; they must be ``str``."""
     names = []
     info = msgspec.inspect.type_info(struct)
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
         kind = field.type
-        if isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get("sealed"):
+        if isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get(mark):
             if not isinstance(kind.type, msgspec.inspect.StrType):
-                raise TypeError(f"{struct.__name__}.{field.name}: only str fields can be sealed")
+                raise TypeError(f"{struct.__name__}.{field.name}: only str fields can be {mark}")
             names.append(field.name)
     return tuple(names)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from pbx.domain import calls as c
-from pbx.eventlog import Record
+from pbx.eventlog import ERASED_TEXT, Record
 from pbx.kernel.events import Event
 
 _NS_PER_MS: Final = 1_000_000
@@ -252,6 +252,46 @@ def _since(start_ns: int, end_ns: int) -> int:
     return max(0, end_ns - start_ns) // _NS_PER_MS
 
 
+def _erased(call: CallState, record: Record, event: c.CallErased) -> None:
+    """What tells of the subject goes; who called whom else, when and how long stays.
+
+    A text that reads as erased already was sealed with a key that is gone: whatever goes with it
+    goes too, so that a rebuild gives what was made while the key was there.
+    """
+
+    def tells(text: str) -> bool:
+        if text == ERASED_TEXT:
+            return True
+        named = c.named_account(text)
+        return bool(named) and c.erased_subject(call.call_id, named) == event.subject
+
+    if tells(call.from_uri) or tells(call.account) or tells(call.asserted_identity):
+        _erase(call, _OF_CALLER)
+        for leg in call.legs.values():
+            if leg.role == "A":
+                _erase(leg, _OF_PARTY)
+    for name in ("to_uri", "request_uri"):
+        if tells(getattr(call, name)):
+            _erase(call, (name,))
+    for leg in call.legs.values():
+        if tells(leg.account) or tells(leg.target_uri):
+            _erase(leg, _OF_PARTY)
+        if tells(leg.redirector):
+            _erase(leg, ("redirector",))
+
+
+_OF_CALLER: Final = (
+    "from_uri", "from_display", "asserted_identity", "account", "source", "user_agent",
+)  # fmt: skip
+_OF_PARTY: Final = ("account", "target_uri", "destination")
+
+
+def _erase(state: CallState | LegState, names: tuple[str, ...]) -> None:
+    for name in names:
+        if getattr(state, name):
+            setattr(state, name, ERASED_TEXT)
+
+
 _STEPS: Final[dict[type[Event], Callable[[CallState, Record, Any], None]]] = {
     c.CallStarted: _started,
     c.LegCreated: _leg_created,
@@ -266,4 +306,5 @@ _STEPS: Final[dict[type[Event], Callable[[CallState, Record, Any], None]]] = {
     c.MediaAllocated: _allocated,
     c.MediaStats: _measured,
     c.CallEnded: _ended,
+    c.CallErased: _erased,
 }

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, update
 
 from pbx.eventlog import START, Position
 from pbx.readmodel.database import Database
@@ -33,6 +33,8 @@ SUFFIX: Final = ".cdr"
 EMPTY: Final = "-"
 _ALL: Final = ""
 """The row of ``cdr_files`` for all days."""
+_STALE: Final = -1
+"""As the position of a day: its file has lines that are not the table's any more."""
 
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 _UNESCAPES: Final = {"\\": "\\", "t": "\t", "n": "\n", "r": "\r"}
@@ -86,7 +88,7 @@ class CdrFiles:
         """Where to write and what."""
         path = self.path(day)
         _, after, offset = _written(connection, day)
-        if not path.exists() or path.stat().st_size < offset:
+        if after == _STALE or not path.exists() or path.stat().st_size < offset:
             after = offset = 0  # new, or somebody took it away: the whole day
         rows = connection.execute(
             select(cdr_legs)
@@ -151,8 +153,20 @@ def _behind(connection: Connection, after: Position) -> tuple[Position, list[str
     """Up to where there are rows now, and the days of those after a position."""
     newer = cdr_legs.c.position > after
     upto = connection.execute(select(func.max(cdr_legs.c.position)).where(newer)).scalar()
-    days = connection.execute(select(cdr_legs.c.day).where(newer).distinct()).scalars()
+    days = set(connection.execute(select(cdr_legs.c.day).where(newer).distinct()).scalars())
+    days.update(
+        connection.execute(select(cdr_files.c.day).where(cdr_files.c.position == _STALE)).scalars()
+    )
     return upto or after, sorted(days)
+
+
+def rewrite_days(connection: Connection, days: Sequence[str]) -> None:
+    """Rows of these days were changed: have their files written anew, if they are there."""
+    connection.execute(
+        update(cdr_files)
+        .where(cdr_files.c.day.in_(days), cdr_files.c.day != _ALL)
+        .values(position=_STALE, size_bytes=0)
+    )
 
 
 def cdr_line(row: Mapping[Any, Any]) -> str:

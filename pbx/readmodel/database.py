@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.sql import column, table
 
-from pbx.eventlog.sealing import create_private
+from pbx.eventlog.keystore import create_private
 from pbx.kernel.errors import ReadModelAway, ReadModelError
 from pbx.readmodel.lease import Lease
 from pbx.readmodel.tables import HEAD_REVISION

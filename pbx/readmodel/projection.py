@@ -20,6 +20,7 @@ from typing import Any, Final, Protocol, cast
 from sqlalchemy import ClauseElement, Connection, Dialect, Executable, Insert, Table
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from pbx.domain.calls import CallErased
 from pbx.eventlog import EventLog, Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState
@@ -197,10 +198,16 @@ def _compiled(
 
 
 class CallStates:
-    """The calls that are under way, folded; those not in memory are folded from their stream."""
+    """The calls that are under way, folded; those not in memory are folded from their stream.
 
-    def __init__(self, log: EventLog, capacity: int = CALL_STATES) -> None:
+    `until_end`: what comes after a call's end is not part of it, but for an erasure.
+    """
+
+    def __init__(
+        self, log: EventLog, capacity: int = CALL_STATES, *, until_end: bool = False
+    ) -> None:
         self._log = log
+        self._until_end = until_end
         self._capacity = capacity
         self._states: dict[str, CallState] = {}
 
@@ -212,11 +219,18 @@ class CallStates:
             if record.version > 1:
                 for earlier in self._earlier(record):
                     if earlier.position not in skipped:
-                        state.apply(earlier, earlier.event)
+                        self.apply(state, earlier, earlier.event)
             if len(self._states) >= self._capacity:
                 del self._states[next(iter(self._states))]
             self._states[record.stream] = state
         return state
+
+    def apply(self, state: CallState, record: Record, event: Event) -> bool:
+        """Fold the next event of a call in; False if it is not part of it."""
+        if self._until_end and state.end_position and not isinstance(event, CallErased):
+            return False
+        state.apply(record, event)
+        return True
 
     def _earlier(self, record: Record) -> Iterator[Record]:
         for earlier in self._log.read_stream(record.stream):

@@ -42,6 +42,28 @@ def calls_named(connection: Connection, name: str, limit: int = 10) -> list[str]
     return list(connection.execute(by_id.union(by_leg).order_by("call_id").limit(limit)).scalars())
 
 
+def calls_of(connection: Connection, account: str) -> list[str]:
+    """Ids of the calls that name the account, as caller, dialled, or owner of a leg."""
+    uri = f"%{_escaped(account)}%"
+    by_call = select(calls.c.call_id).where(
+        (calls.c.account == account)
+        | calls.c.from_uri.ilike(uri, escape="\\")
+        | calls.c.to_uri.ilike(uri, escape="\\")
+        | calls.c.request_uri.ilike(uri, escape="\\")
+        | calls.c.asserted_identity.ilike(uri, escape="\\")
+    )
+    by_leg = select(legs.c.call_id).where(
+        (legs.c.account == account)
+        | legs.c.target_uri.ilike(uri, escape="\\")
+        | legs.c.redirector.ilike(uri, escape="\\")
+    )
+    return list(connection.execute(by_call.union(by_leg).order_by("call_id")).scalars())
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
 def call_records(
     connection: Connection,
     *,

@@ -265,7 +265,11 @@ class _Signal:
 
     def _open_log(self) -> EmbeddedLog:
         try:
-            return open_log(self._context.data.path, node=self._settings.server.node)
+            return open_log(
+                self._context.data.path,
+                node=self._settings.server.node,
+                seal_personal=self._settings.privacy.seal_calls,
+            )
         except LogUnavailable as error:
             raise Fatal(str(error)) from error
 
@@ -389,6 +393,8 @@ class _Signal:
         with AppliedMark(self._context.data.applied) as mark:
             mark.set(position)
             async for record in follow(event_log, position, category="pbx.config"):
+                if record.stream.startswith("account/"):
+                    event_log.codec.forget_keys(record.stream)
                 self.node.apply(record)
                 mark.set(record.position)
                 self._acted()

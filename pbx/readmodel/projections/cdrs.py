@@ -15,10 +15,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from pbx.domain.calls import CALLS, CallEnded
+from pbx.domain.calls import CALLS, CallEnded, CallErased
 from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState, LegState
+from pbx.readmodel.cdr_files import rewrite_days
 from pbx.readmodel.projection import CallStates, ProjectionBase, write_rows
 from pbx.readmodel.tables import cdr_legs, cdrs
 
@@ -37,38 +38,48 @@ class CdrProjection(ProjectionBase):
     tables = (cdrs, cdr_legs)
 
     def __init__(self, log: EventLog, export: Callable[[], None] = lambda: None) -> None:
-        self._states = CallStates(log)
-        self._ended: list[CallState] = []
+        self._states = CallStates(log, until_end=True)
+        self._ended: dict[str, CallState] = {}
+        """By call id: those that ended or were erased since the last flush."""
+        self._erased: list[CallState] = []
         self._export = export
         self._unexported = True
 
     def apply(self, record: Record, event: Event) -> None:
         state = self._states.before(record, self.skipped)
-        if state.end_position:
-            return  # written already; nothing after the end changes a record
-        state.apply(record, event)
-        if isinstance(event, CallEnded):
-            self._ended.append(state)
+        if not self._states.apply(state, record, event):
+            return  # written already; nothing after the end changes a record but an erasure
+        if isinstance(event, CallErased) and state.end_position:
+            self._ended[state.call_id] = state
+            self._erased.append(state)
+        elif isinstance(event, CallEnded):
+            self._ended[state.call_id] = state
 
     def flush(self, connection: Connection) -> None:
-        write_rows(connection, cdrs, _CDR, [_cdr(call, self.partition) for call in self._ended])
+        ended = self._ended.values()
+        write_rows(connection, cdrs, _CDR, [_cdr(call, self.partition) for call in ended])
         write_rows(
             connection,
             cdr_legs,
             _CDR_LEG,
-            [_cdr_leg(call, leg) for call in self._ended for leg in call.legs.values()],
+            [_cdr_leg(call, leg) for call in ended for leg in call.legs.values()],
         )
+        if self._erased:
+            days = {day_of(leg.end_ns) for call in self._erased for leg in call.legs.values()}
+            rewrite_days(connection, sorted(days))
 
     def reset(self) -> None:
         self._states.clear()
         self._ended.clear()
+        self._erased.clear()
         self._unexported = True
 
     def committed(self) -> None:
-        for call in self._ended:
-            self._states.forget(call.call_id)
+        for call_id in self._ended:
+            self._states.forget(call_id)
             self._unexported = True
         self._ended.clear()
+        self._erased.clear()
 
     def settled(self) -> None:
         if self._unexported:

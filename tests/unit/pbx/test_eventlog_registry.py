@@ -24,8 +24,8 @@ from pbx.eventlog import (
     json_schemas,
     memory_keys,
 )
+from pbx.eventlog.keystore import FileStore, KeyStore, MemoryStore
 from pbx.eventlog.registry import CATEGORY_OF_PREFIX
-from pbx.eventlog.sealing import FileStore, KeyStore, MemoryStore
 from pbx.kernel.events import (
     EVENT_TYPES,
     SEALED,
@@ -223,9 +223,9 @@ def test_an_erased_key_is_not_left_in_the_file(tmp_path: Path) -> None:
     path = tmp_path / "keys.sqlite3"
     store = FileStore(path)
     key = store.get_or_create("account/a")
-    assert key in path.read_bytes()
+    assert key.secret in path.read_bytes()
     store.erase("account/a")
-    assert key not in path.read_bytes()
+    assert key.secret not in path.read_bytes()
     store.close()
 
 
