@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
 from pbx.datadir import DataDirectory
-from pbx.domain.accounts import DomainCreated
+from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
 from pbx.eventlog import KEYS_FILE, LOG_FILE, Meta, open_log
 from pbx.project_role import run
 from pbx.readmodel.database import READ_MODEL_FILE, SqliteDatabase
@@ -63,10 +64,21 @@ def test_a_projector_that_dies_takes_the_role_with_it(
     assert run(RoleContext(data, Settings())) == 1
 
 
-def test_the_role_needs_no_keys(data: DataDirectory) -> None:
-    (data.path / KEYS_FILE).unlink()
+def test_the_role_opens_personal_fields_and_no_secrets(data: DataDirectory) -> None:
+    """It makes call records and has no business with passwords."""
+    secret = AccountPasswordSet(realm="a.example", ha1_md5="0" * 32, ha1_sha256="0" * 64)
+    created = AccountCreated(name="al", domain="a.example", display_name="Al Smith")
+    with closing(open_log(data.path, seal_personal=True)) as log:
+        log.append("account/al@a.example", 0, [secret, created], Meta(actor="test"))
+    with closing(open_log(data.path, unseal="personal")) as log:
+        found = [record.event for record in log.read_stream("account/al@a.example")]
+    assert found == [
+        AccountPasswordSet(realm="a.example", ha1_md5="[sealed]", ha1_sha256="[sealed]"),
+        created,
+    ]
     assert run(StopWhenReady(data, Settings())) == 0
-    assert not (data.path / KEYS_FILE).exists()
+    (data.path / KEYS_FILE).unlink()
+    assert run(StopWhenReady(data, Settings())) == 0  # without keys it projects what it can read
 
 
 def test_a_file_that_is_no_log_is_fatal(data: DataDirectory) -> None:
