@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "log",
     "replay",
     "settings",
+    "script",
     "role",
 )
 """Modules of this package, in the order of ``pbx --help``."""

@@ -85,6 +85,10 @@ _ARITHMETIC: Final = {
     "/": "divide",
     "%": "remainder",
 }
+# Python 3.12 and later ask for the field.
+_NO_TYPE_PARAMETERS: Final[dict[str, Any]] = (
+    {"type_params": []} if "type_params" in ast.FunctionDef._fields else {}
+)
 _LOAD: Final = ast.Load()
 _STORE: Final = ast.Store()
 
@@ -142,6 +146,8 @@ class _SectionCompiler:
         return ast.Compare(left=left, ops=[operator], comparators=[right], **self._at)
 
     def _null_test(self, value: ast.expr, *, null: bool) -> ast.expr:
+        if isinstance(value, ast.Constant):
+            return self._constant((value.value is None) == null)
         return self._compare(value, ast.Is() if null else ast.IsNot(), self._constant(None))
 
     def _choose(self, test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
@@ -152,7 +158,9 @@ class _SectionCompiler:
         return f"t{self._temporaries}"
 
     def _walrus(self, name: str, value: ast.expr) -> ast.expr:
-        return ast.NamedExpr(target=self._store(name), value=value, **self._at)
+        return ast.NamedExpr(
+            target=ast.Name(id=name, ctx=_STORE, **self._at), value=value, **self._at
+        )
 
     def _all(self, *tests: ast.expr) -> ast.expr:
         return ast.BoolOp(op=ast.And(), values=list(tests), **self._at)
@@ -179,9 +187,7 @@ class _SectionCompiler:
             # The depth is an argument, so it needs no care when the section is left.
             body.append(
                 ast.If(
-                    test=self._compare(
-                        self._load(DEPTH), ast.Gt(), self._load("MAX_CALL_DEPTH")
-                    ),
+                    test=self._compare(self._load(DEPTH), ast.Gt(), self._load("MAX_CALL_DEPTH")),
                     body=[self._do(self._method("too_deep"))],
                     orelse=[],
                     **self._at,
@@ -199,7 +205,7 @@ class _SectionCompiler:
             ),
             body=body,
             decorator_list=[],
-            **({"type_params": []} if "type_params" in ast.FunctionDef._fields else {}),
+            **_NO_TYPE_PARAMETERS,
             **self._at,
         )
 
@@ -251,9 +257,7 @@ class _SectionCompiler:
                 found = []
                 for one in node.names:
                     self._move(one.offset)
-                    value = (
-                        self._constant(None) if one.value is None else self._value(one.value)
-                    )
+                    value = self._constant(None) if one.value is None else self._value(one.value)
                     assert isinstance(one.binding, LocalSlot)
                     target = self._store(f"v{one.binding.number}")
                     found.append(ast.Assign(targets=[target], value=value, **self._at))
@@ -301,9 +305,7 @@ class _SectionCompiler:
             test = self._test(node.condition)
             self._at = at
             if not (isinstance(test, ast.Constant) and test.value is True):
-                inside.append(
-                    ast.If(test=test, body=[], orelse=[ast.Break(**at)], **at)
-                )
+                inside.append(ast.If(test=test, body=[], orelse=[ast.Break(**at)], **at))
                 inside[-1].body = [ast.Pass(**at)]  # type: ignore[attr-defined]
         if node.step is not None:
             extra += _weight(node.step)
@@ -346,9 +348,7 @@ class _SectionCompiler:
             old = self._invoke(getter, container, name)
             value = self._combine(node.sign, old, self._value(node.value))
         self._move(node.offset)
-        compiled.append(
-            self._do(self._invoke(setter, self._load(METER), container, name, value))
-        )
+        compiled.append(self._do(self._invoke(setter, self._load(METER), container, name, value)))
         return compiled
 
     def _hold(self, value: ast.expr, before: list[ast.stmt]) -> ast.expr:
@@ -362,9 +362,7 @@ class _SectionCompiler:
     def _store_name(self, target: n.Name, value: ast.expr) -> ast.stmt:
         binding = target.binding
         if isinstance(binding, TaskVariable):
-            return self._do(
-                self._method("set_variable", self._constant(binding.key), value)
-            )
+            return self._do(self._method("set_variable", self._constant(binding.key), value))
         assert isinstance(binding, LocalSlot)
         return ast.Assign(targets=[self._store(f"v{binding.number}")], value=value, **self._at)
 
@@ -505,9 +503,7 @@ class _SectionCompiler:
             # A second held operand: evaluate it whatever the first one is.
             first = tests.pop(0)
             second = tests.pop(0)
-            tests.insert(
-                0, ast.BinOp(left=first, op=ast.BitAnd(), right=second, **self._at)
-            )
+            tests.insert(0, ast.BinOp(left=first, op=ast.BitAnd(), right=second, **self._at))
         return self._load(name)
 
     # Expressions as Python truths.
@@ -604,9 +600,7 @@ class _SectionCompiler:
             case None:
                 raise AssertionError(f"{node.name} was not resolved")
 
-    def _builtin(
-        self, builtin: Builtin, deeper: ast.expr, arguments: list[ast.expr]
-    ) -> ast.expr:
+    def _builtin(self, builtin: Builtin, deeper: ast.expr, arguments: list[ast.expr]) -> ast.expr:
         name = f"f_{builtin.name.lower()}"
         self._builtins[name] = builtin
         match builtin.sort:
@@ -674,6 +668,4 @@ def _weight_of(node: n.Expression) -> int:
         case n.Binary() | n.Logical():
             return 1 + _weight_of(node.left) + _weight_of(node.right)
         case n.Conditional():
-            return (
-                1 + _weight_of(node.condition) + max(_weight_of(node.yes), _weight_of(node.no))
-            )
+            return 1 + _weight_of(node.condition) + max(_weight_of(node.yes), _weight_of(node.no))

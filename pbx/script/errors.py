@@ -52,7 +52,9 @@ class Diagnostic:
         text = f"{self.source}:{self.line}:{self.column}: {self.severity.value}: {self.message}"
         if self.excerpt.strip():
             # Tabs are kept so that the mark stands under its column in every editor.
-            lead = "".join("\t" if char == "\t" else " " for char in self.excerpt[: self.column - 1])
+            lead = "".join(
+                "\t" if char == "\t" else " " for char in self.excerpt[: self.column - 1]
+            )
             text += f"\n    {self.excerpt}\n    {lead}^"
         return text
 

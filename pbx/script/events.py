@@ -1,7 +1,7 @@
-"""Events a task reads with ``ReadInput``: their names, their tests, their shape (CG/PL ref. §10.4).
+"""Events that ``ReadInput`` gives: names, tests, shape (CG/PL reference §10.4).
 
-An event is a dictionary: ``what``, and when there is one ``sender`` and ``parameter``. System events
-are marked by their name; a program's own event with such a name would be taken for one, so
+An event is a dictionary: ``what``, and when there is one ``sender`` and ``parameter``. System
+events are marked by their name; a program's own event with such a name would be taken for one, so
 ``SendEvent`` refuses these names.
 """
 

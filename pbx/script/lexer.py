@@ -14,8 +14,36 @@ from typing import Final, NamedTuple
 from pbx.script.source import Source
 
 KEYWORDS: Final = frozenset(
-    "and by const elif else end entry exitif external false for forward function if is loop not "
-    "null or procedure return spawn stop then true var while xor".split()
+    [
+        "and",
+        "by",
+        "const",
+        "elif",
+        "else",
+        "end",
+        "entry",
+        "exitif",
+        "external",
+        "false",
+        "for",
+        "forward",
+        "function",
+        "if",
+        "is",
+        "loop",
+        "not",
+        "null",
+        "or",
+        "procedure",
+        "return",
+        "spawn",
+        "stop",
+        "then",
+        "true",
+        "var",
+        "while",
+        "xor",
+    ]
 )
 """Words that cannot be names."""
 
@@ -125,7 +153,7 @@ def _string(source: Source, offset: int, found: str) -> bytes:
         if match is None:
             raise source.error(
                 here,
-                "unknown escape in a string: \\\\ \\\" \\r \\n \\t \\e, \\nnn with three digits "
+                'unknown escape in a string: \\\\ \\" \\r \\n \\t \\e, \\nnn with three digits '
                 "and \\u'hhhh' exist",
             )
         simple, decimal, point = match.groups()

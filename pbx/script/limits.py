@@ -71,9 +71,13 @@ class Meter:
     def overdraw(self) -> None:
         """Go on within a slice although its budget is spent; raises when the limit is, too."""
         if self.left - self.limits.slice_steps + self.budget < 0:
-            raise LimitExceeded(
-                f"more than {self.limits.steps} operations without waiting: an endless loop?"
-            )
+            raise self.exhausted()
+
+    def exhausted(self) -> LimitExceeded:
+        """What is raised when all operations are used."""
+        return LimitExceeded(
+            f"more than {self.limits.steps} operations without waiting: an endless loop?"
+        )
 
     def allocate(self, size_bytes: int) -> None:
         """Account for a value that was made. Raises ``LimitExceeded``."""
@@ -88,7 +92,7 @@ class Meter:
         """Account for an element that a container keeps."""
         size = ELEMENT_BYTES
         if value.__class__ is bytes:
-            size += len(value)  # type: ignore[arg-type]
+            size += len(value)
         self.allocate(size)
 
     def sized(self, value: bytes) -> bytes:

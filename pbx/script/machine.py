@@ -87,8 +87,10 @@ class _State(Enum):
 
 PAUSED: Final = Paused()
 _MEASURE_SHARE: Final = 16
-"""Live memory is measured after a sixteenth of the limit was newly made, and again after it doubled:
-seldom enough to cost little, often enough to be near the truth."""
+"""Live memory is measured after a sixteenth of the limit was newly made, and again after it
+doubled: seldom enough to cost little, often enough to be near the truth."""
+REQUEST_STEPS: Final = 10
+"""What a request that is answered at once costs."""
 _MAX_STACK: Final = 24
 """Frames shown of a deep stack: the innermost and, after a gap, the outermost."""
 
@@ -151,7 +153,18 @@ class Machine(Meter):
         if waited:
             self.left = self.limits.steps
             self.output = 0
+        else:
+            # Asking costs more than computing; this also ends a loop that only asks.
+            self.left -= REQUEST_STEPS
+            if self.left < 0:
+                return self._go(None, self.exhausted())
         return self._go(value)
+
+    def fail(self, problem: ProgramException) -> Outcome:
+        """Go on with a program exception instead of a result: the host refuses the request."""
+        if self._state is not _State.WAITING:
+            raise RuntimeError(f"fail() while {self._state.value}")
+        return self._go(None, problem)
 
     def kill(self) -> None:
         """End the program where it stands; later calls of ``run`` and ``resume`` are errors."""
@@ -168,11 +181,11 @@ class Machine(Meter):
             generator = generator.gi_yieldfrom
         return found
 
-    def _go(self, value: Value) -> Outcome:
+    def _go(self, value: Value, problem: ProgramException | None = None) -> Outcome:
         generator = self._generator
         self.budget = self.limits.slice_steps
         try:
-            outcome = generator.send(value)
+            outcome = generator.send(value) if problem is None else generator.throw(problem)
             while True:
                 if self.fresh > max(self.limits.memory_bytes // _MEASURE_SHARE, self.live):
                     problem = self._measure()
@@ -180,7 +193,7 @@ class Machine(Meter):
                         outcome = generator.throw(problem)
                         continue
                 if outcome.__class__ is Answered:
-                    outcome = generator.send(outcome.value)  # type: ignore[union-attr]
+                    outcome = generator.send(outcome.value)
                 elif outcome is PAUSED:
                     self._state = _State.PAUSED
                     return PAUSED
@@ -225,9 +238,7 @@ class Machine(Meter):
         """Account for the slice; what it returns is yielded."""
         self._settle()
         if self.left < 0:
-            raise LimitExceeded(
-                f"more than {self.limits.steps} operations without waiting: an endless loop?"
-            )
+            raise self.exhausted()
         self.budget = self.limits.slice_steps
         return PAUSED
 

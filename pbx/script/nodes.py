@@ -222,9 +222,7 @@ class Empty(Node):
     """``null;``."""
 
 
-Statement = (
-    Assign | CallStatement | Var | Const | If | Loop | ExitIf | Return | Stop | Empty
-)
+Statement = Assign | CallStatement | Var | Const | If | Loop | ExitIf | Return | Stop | Empty
 
 
 # Declarations.

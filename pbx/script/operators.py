@@ -32,16 +32,16 @@ def add(m: Meter, left: Value, right: Value) -> Value:
     """``left + right``."""
     if left.__class__ is int:
         if right.__class__ is int:
-            total = left + right  # type: ignore[operator]
-            return total if MIN_NUMBER <= total <= MAX_NUMBER else wrap(total)  # type: ignore[operator]
+            total = left + right
+            return total if MIN_NUMBER <= total <= MAX_NUMBER else wrap(total)
         if isinstance(right, Timestamp):
-            return right.moved(left)  # type: ignore[arg-type]
+            return right.moved(left)
         if isinstance(right, bytes):
             return b"%d%b" % (left, right)
         return None
     if left.__class__ is bytes:
         if right.__class__ is bytes:
-            text: bytes = left + right  # type: ignore[operator]
+            text: bytes = left + right
             size = len(text)
             if size > SMALL_BYTES:
                 if size > MAX_STRING_BYTES:
@@ -133,8 +133,7 @@ def _same_content(m: Meter, left: Value, right: Value, depth: int) -> bool:
         if len(left) != len(right):
             return False
         return all(
-            _same_content(m, one, other, depth + 1)
-            for one, other in zip(left, right, strict=True)
+            _same_content(m, one, other, depth + 1) for one, other in zip(left, right, strict=True)
         )
     if isinstance(left, Dictionary):
         assert isinstance(right, Dictionary)
@@ -188,7 +187,7 @@ def greater_or_equal(left: Value, right: Value) -> bool:
 def key(target: Value, name: Value) -> Value:
     """``target.name``: null unless a dictionary has it."""
     if target.__class__ is Dictionary and name.__class__ is bytes:
-        return target.get(name)  # type: ignore[union-attr,arg-type]
+        return target.get(name)
     return None
 
 
@@ -198,7 +197,7 @@ def index(target: Value, at: Value) -> Value:
         return None
     assert isinstance(at, int)
     if target.__class__ is list:
-        return target[at] if 0 <= at < len(target) else None  # type: ignore[index,arg-type]
+        return target[at] if 0 <= at < len(target) else None
     if isinstance(target, bytes):
         return target[at : at + 1] if 0 <= at < len(target) else None
     if isinstance(target, Dictionary):

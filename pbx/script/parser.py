@@ -375,7 +375,7 @@ class _Parser:
                     condition = self._expression()
                 if self._accept("by"):
                     step = self._simple()
-        if self._is("{") and not (start is None and step is None and condition is None) or (
+        if (self._is("{") and not (start is None and step is None and condition is None)) or (
             self._is("{") and parenthesized
         ):
             body = self._braces(loop=True)
@@ -428,9 +428,7 @@ class _Parser:
             self._deeper(offset)
         return count
 
-    def _chain(
-        self, signs: frozenset[str], operand: Callable[[], n.Expression]
-    ) -> n.Expression:
+    def _chain(self, signs: frozenset[str], operand: Callable[[], n.Expression]) -> n.Expression:
         left = operand()
         count = 0
         while self._token.kind is Kind.SIGN and self._token.word in signs:
@@ -451,7 +449,7 @@ class _Parser:
 
     def _unary(self) -> n.Expression:
         token = self._token
-        if token.kind is Kind.SIGN and token.word in ("-", "+", "!") or self._is("not"):
+        if (token.kind is Kind.SIGN and token.word in ("-", "+", "!")) or self._is("not"):
             self._next()
             self._deeper(token.offset)
             sign = "!" if token.word == "not" else token.word
@@ -536,9 +534,9 @@ class _Parser:
             if token.word == "spawn":
                 return self._spawn()
         if self._accept("("):
-            value = self._expression()
+            inner = self._expression()
             self._expect(")")
-            return value
+            return inner
         raise self._unexpected("an expression")
 
     def _spawn(self) -> n.Spawn:

@@ -30,7 +30,7 @@ _CLASSES: Final = {
 _BOUND: Final = re.compile(rb"\{([0-9]{1,3})(,([0-9]{0,3}))?\}")
 
 
-class BadExpression(Exception):  # noqa: N818 - an outcome: the function answers null
+class BadExpression(Exception):
     """The text is no expression, or one that is refused."""
 
 

@@ -22,7 +22,7 @@ from pbx.script.resolver import resolve
 from pbx.script.source import Source
 
 
-class Stopped(Exception):  # noqa: N818 - control flow, never an error
+class Stopped(Exception):
     """``stop`` ends the task from any depth."""
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from pbx.script import nodes as n
-from pbx.script.builtins.registry import Builtin, Environment, everywhere_else
+from pbx.script.builtins.registry import Builtin, everywhere_else
 from pbx.script.errors import Diagnostic, ProgramException, Severity
 from pbx.script.limits import Limits, Meter
 from pbx.script.operators import binary, negate, plus
@@ -154,9 +154,7 @@ class _Resolver:
         for name, node in forward.items():
             known = self._known.get((None, name))
             if known is None or known.node.linkage == "forward":
-                self._report(
-                    node.offset, f"{node.kind} {node.name} is announced but never defined"
-                )
+                self._report(node.offset, f"{node.kind} {node.name} is announced but never defined")
 
     def _declare_section(self, node: n.Section, forward: dict[str, n.Section]) -> None:
         name = node.name.lower()
@@ -219,9 +217,7 @@ class _Resolver:
                     return YES if value is None else None
                 return negate(value) if node.sign == "-" else plus(value)
             case n.Binary():
-                return binary(
-                    self._meter, node.sign, self._fold(node.left), self._fold(node.right)
-                )
+                return binary(self._meter, node.sign, self._fold(node.left), self._fold(node.right))
             case n.Logical():
                 left = self._fold(node.left)
                 if node.sign == "&&":
@@ -545,7 +541,7 @@ MAX_PLAIN_HEIGHT: Final = 20
 """Longest chain of calls that never give control back."""
 
 
-class _NotConstant(Exception):  # noqa: N818 - never leaves this module
+class _NotConstant(Exception):
     def __init__(self, offset: int) -> None:
         super().__init__()
         self.offset = offset

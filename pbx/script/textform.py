@@ -191,7 +191,7 @@ def text_to_object(m: Meter, text: bytes) -> Value:
         return None
 
 
-class _Malformed(Exception):  # noqa: N818 - never leaves this module
+class _Malformed(Exception):
     pass
 
 

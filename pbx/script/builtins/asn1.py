@@ -2,8 +2,8 @@
 
 The reference names the format and no mapping, so this is ours: SEQUENCE is an array, INTEGER and
 ENUMERATED a number, OCTET STRING a datablock, UTF8String and its relatives a string, NULL null,
-BOOLEAN ``YES`` or null, an object identifier the dotted string with an ``oid:`` prefix. Anything else
-is a dictionary ``{tag; class; value}`` with the raw content, which can be encoded again.
+BOOLEAN ``YES`` or null, an object identifier the dotted string with an ``oid:`` prefix. Anything
+else is a dictionary ``{tag; class; value}`` with the raw content, which can be encoded again.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ def _encode_other(m: Meter, value: Dictionary, depth: int) -> bytes:
     tag, kind, content = value.get(b"tag"), value.get(b"class"), value.get(b"value")
     if not (isinstance(tag, int) and 0 <= tag < 31 and kind in _CLASSES):
         raise Asn1Error("a dictionary needs tag, class and value")
-    first = tag | _CLASSES.index(kind) << 6  # type: ignore[arg-type]
+    first = tag | _CLASSES.index(kind) << 6
     if isinstance(content, Data):
         return _wrapped(first, m.sized(content.octets))
     if isinstance(content, list):

@@ -105,14 +105,13 @@ def sort_strings(m: Meter, array: Value) -> None:
     if len(strings) != len(values):
         raise ProgramException("SortStrings needs an array of strings only")
     m.charge(len(values) * 2)
-    values[:] = sorted(strings, key=fold)
+    strings.sort(key=fold)
+    values[:] = strings
 
 
 @pure("SetCaseSensitive", procedure=True)
 def set_case_sensitive(dictionary: Value, flag: Value) -> None:
     """Null makes the keys of a dictionary case-insensitive."""
     if not isinstance(dictionary, Dictionary):
-        raise ProgramException(
-            f"SetCaseSensitive needs a dictionary, not {describe(dictionary)}"
-        )
+        raise ProgramException(f"SetCaseSensitive needs a dictionary, not {describe(dictionary)}")
     dictionary.set_case_sensitive(flag is not None)

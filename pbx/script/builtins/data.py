@@ -61,9 +61,7 @@ def empty_data() -> Value:
 def _need_octets(value: Value, function: str) -> bytes:
     octets = _octets(value)
     if octets is None:
-        raise ProgramException(
-            f"{function} needs a string or datablock, not {describe(value)}"
-        )
+        raise ProgramException(f"{function} needs a string or datablock, not {describe(value)}")
     return octets
 
 
@@ -83,6 +81,10 @@ def _decode64(text: bytes) -> bytes:
         return base64.b64decode(_padded(text, 4))
     except binascii.Error:
         return b""
+
+
+def _encode64url(octets: bytes) -> bytes:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=")
 
 
 def _decode64url(text: bytes) -> bytes:
@@ -171,7 +173,7 @@ def _base(m: Meter, value: Value, name: str) -> Value:
         encode = {
             "base64": base64.b64encode,
             "base32": base64.b32encode,
-            "base64url": lambda octets: base64.urlsafe_b64encode(octets).rstrip(b"="),
+            "base64url": _encode64url,
         }[name]
         return m.sized(encode(value.octets))
     if isinstance(value, bytes):

@@ -2,8 +2,9 @@
 
 Three sorts:
 
-- *computed here*: a Python function over values; it gets the task's :class:`~pbx.script.limits.Meter`
-  first when it may make large values or walk deep ones (``metered``);
+- *computed here*: a Python function over values; it gets the task's
+  :class:`~pbx.script.limits.Meter` first when it may make large values or walk deep ones
+  (``metered``);
 - *asked of the host*: a typed request (:mod:`pbx.script.requests`) that the running program yields;
 - *calls* of external sections by name, which the machine carries out itself.
 """

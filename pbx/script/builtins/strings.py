@@ -1,4 +1,4 @@
-"""String functions (CG/PL reference §9.2): offsets and lengths count bytes, glyphs where it says so."""
+"""String functions (CG/PL reference §9.2). Offsets count bytes, glyphs where it says so."""
 
 from __future__ import annotations
 

@@ -8,30 +8,37 @@ from __future__ import annotations
 from pbx.script.requests.base import REAL_TIME_ONLY, HostRequest, request
 from pbx.script.values import Data, Dictionary, TaskHandle, Value
 
+
+class CallRequest(HostRequest):
+    """About the task's own call: signalling and media."""
+
+    __slots__ = ()
+
+
 # Incoming calls.
 
 
 @request("AcceptCall", waits=True, environments=REAL_TIME_ONLY)
-class AcceptCall(HostRequest):
+class AcceptCall(CallRequest):
     """Answer the pending call with the task's media channel. Result: null or error."""
 
 
 @request("RedirectCall", procedure=True, environments=REAL_TIME_ONLY)
-class RedirectCall(HostRequest):
+class RedirectCall(CallRequest):
     """Hand the pending call back with other targets: a URI or an array of them."""
 
     targets: Value
 
 
 @request("ForkCall", procedure=True, environments=REAL_TIME_ONLY)
-class ForkCall(HostRequest):
+class ForkCall(CallRequest):
     """Add targets to the pending call."""
 
     targets: Value
 
 
 @request("ProvisionCall", waits=True, environments=REAL_TIME_ONLY)
-class ProvisionCall(HostRequest):
+class ProvisionCall(CallRequest):
     """Send a provisional response. Result: null or error."""
 
     media: Value
@@ -40,75 +47,75 @@ class ProvisionCall(HostRequest):
 
 
 @request("ProvisionCallEx", environments=REAL_TIME_ONLY, waits=True)
-class ProvisionCallEx(HostRequest):
+class ProvisionCallEx(CallRequest):
     """As ``ProvisionCall`` with a dictionary."""
 
     parameters: Value
 
 
 @request("RejectCall", procedure=True, environments=REAL_TIME_ONLY)
-class RejectCall(HostRequest):
+class RejectCall(CallRequest):
     """Refuse the pending call: a number, ``NNN-text`` or a dictionary."""
 
     code: Value
 
 
 @request("IncomingRequestURI", environments=REAL_TIME_ONLY)
-class IncomingRequestURI(HostRequest):
+class IncomingRequestURI(CallRequest):
     """Result: the URI of the pending INVITE, or null."""
 
 
 @request("PendingRequestData", environments=REAL_TIME_ONLY)
-class PendingRequestData(HostRequest):
+class PendingRequestData(CallRequest):
     """Result: a field of the pending request, or null."""
 
     field: str
 
 
 @request("PendingRequestExData", environments=REAL_TIME_ONLY)
-class PendingRequestExData(HostRequest):
+class PendingRequestExData(CallRequest):
     """Result: a non-standard field of the pending request, or null."""
 
     field: str
 
 
 @request("RemoteAuthentication", environments=REAL_TIME_ONLY)
-class RemoteAuthentication(HostRequest):
+class RemoteAuthentication(CallRequest):
     """Result: the address of the authenticated sender, or null."""
 
 
 @request("RemoteRedirector", environments=REAL_TIME_ONLY)
-class RemoteRedirector(HostRequest):
+class RemoteRedirector(CallRequest):
     """Result: the account whose rules sent the call here, or null."""
 
 
 @request("RemoteRealName", environments=REAL_TIME_ONLY)
-class RemoteRealName(HostRequest):
+class RemoteRealName(CallRequest):
     """Result: the peer's display name, or null."""
 
 
 @request("RemoteIPAddress", environments=REAL_TIME_ONLY)
-class RemoteIPAddress(HostRequest):
+class RemoteIPAddress(CallRequest):
     """Result: the peer's ip-address, or null."""
 
 
 @request("RemoteURI", environments=REAL_TIME_ONLY)
-class RemoteURI(HostRequest):
+class RemoteURI(CallRequest):
     """Result: the peer's URI, or null."""
 
 
 @request("LocalURI", environments=REAL_TIME_ONLY)
-class LocalURI(HostRequest):
+class LocalURI(CallRequest):
     """Result: the address that was dialled, or null."""
 
 
 @request("IsConnected", environments=REAL_TIME_ONLY)
-class IsConnected(HostRequest):
+class IsConnected(CallRequest):
     """Result: YES when a dialog is confirmed."""
 
 
 @request("IsHalfConnected", environments=REAL_TIME_ONLY)
-class IsHalfConnected(HostRequest):
+class IsHalfConnected(CallRequest):
     """Result: YES when connected, or with early media."""
 
 
@@ -116,7 +123,7 @@ class IsHalfConnected(HostRequest):
 
 
 @request("StartCall", environments=REAL_TIME_ONLY)
-class StartCall(HostRequest):
+class StartCall(CallRequest):
     """Start a call; events tell how it goes. Result: null or error."""
 
     destination: Value
@@ -124,19 +131,19 @@ class StartCall(HostRequest):
 
 
 @request("SetCallParameters", procedure=True, environments=REAL_TIME_ONLY)
-class SetCallParameters(HostRequest):
+class SetCallParameters(CallRequest):
     """Replace the parameters of calls that follow."""
 
     parameters: Value
 
 
 @request("CancelCall", procedure=True, environments=REAL_TIME_ONLY)
-class CancelCall(HostRequest):
+class CancelCall(CallRequest):
     """Give up the pending outgoing call; no event follows."""
 
 
 @request("Disconnect", "DisconnectEx", procedure=True, environments=REAL_TIME_ONLY)
-class Disconnect(HostRequest):
+class Disconnect(CallRequest):
     """Hang up, or drop the pending call."""
 
     reason_code: Value = None
@@ -144,21 +151,21 @@ class Disconnect(HostRequest):
 
 
 @request("SendCallOptions", waits=True, environments=REAL_TIME_ONLY)
-class SendCallOptions(HostRequest):
+class SendCallOptions(CallRequest):
     """OPTIONS to the peer or to a URI. Result: null or error."""
 
     parameters: Value
 
 
 @request("SendCallNotify", waits=True, environments=REAL_TIME_ONLY)
-class SendCallNotify(HostRequest):
+class SendCallNotify(CallRequest):
     """NOTIFY. Result: null or error."""
 
     parameters: Dictionary
 
 
 @request("SendCallRegister", waits=True, environments=REAL_TIME_ONLY)
-class SendCallRegister(HostRequest):
+class SendCallRegister(CallRequest):
     """REGISTER. Result: a timestamp when it expires, or error."""
 
     parameters: Dictionary
@@ -168,7 +175,7 @@ class SendCallRegister(HostRequest):
 
 
 @request("PlayFile", procedure=True, waits=True, environments=REAL_TIME_ONLY)
-class PlayFile(HostRequest):
+class PlayFile(CallRequest):
     """Play a file of the environment: once, for so many milliseconds, or (negative) endlessly."""
 
     name: str
@@ -176,7 +183,7 @@ class PlayFile(HostRequest):
 
 
 @request("PlayFileInLoop", procedure=True, waits=True, environments=REAL_TIME_ONLY)
-class PlayFileInLoop(HostRequest):
+class PlayFileInLoop(CallRequest):
     """The older name of ``PlayFile`` with a time."""
 
     name: str
@@ -184,7 +191,7 @@ class PlayFileInLoop(HostRequest):
 
 
 @request("Play", procedure=True, waits=True, environments=REAL_TIME_ONLY)
-class Play(HostRequest):
+class Play(CallRequest):
     """Play a datablock."""
 
     data: Data
@@ -192,7 +199,7 @@ class Play(HostRequest):
 
 
 @request("PlayInLoop", procedure=True, waits=True, environments=REAL_TIME_ONLY)
-class PlayInLoop(HostRequest):
+class PlayInLoop(CallRequest):
     """The older name of ``Play`` with a time."""
 
     data: Data
@@ -200,7 +207,7 @@ class PlayInLoop(HostRequest):
 
 
 @request("PlayTone", procedure=True, waits=True, environments=REAL_TIME_ONLY)
-class PlayTone(HostRequest):
+class PlayTone(CallRequest):
     """Play one or two frequencies; `ratio` is the second's strength in percent."""
 
     frequency_hz: int
@@ -210,95 +217,95 @@ class PlayTone(HostRequest):
 
 
 @request("IsPlayCompleted", environments=REAL_TIME_ONLY)
-class IsPlayCompleted(HostRequest):
+class IsPlayCompleted(CallRequest):
     """Result: YES when the last sound was played to its end."""
 
 
 @request("GetPlayPosition", environments=REAL_TIME_ONLY)
-class GetPlayPosition(HostRequest):
+class GetPlayPosition(CallRequest):
     """Result: milliseconds of the last pass, 0 when it was suppressed."""
 
 
 @request("SetPlayPosition", procedure=True, environments=REAL_TIME_ONLY)
-class SetPlayPosition(HostRequest):
+class SetPlayPosition(CallRequest):
     """Skip so many milliseconds of the next sound."""
 
     milliseconds: int
 
 
 @request("GetPlayDuration", environments=REAL_TIME_ONLY)
-class GetPlayDuration(HostRequest):
+class GetPlayDuration(CallRequest):
     """Result: length of a sound in milliseconds, or null."""
 
     data: Data
 
 
 @request("Record", waits=True, environments=REAL_TIME_ONLY)
-class Record(HostRequest):
+class Record(CallRequest):
     """Result: a WAV datablock, or null when it was suppressed."""
 
     seconds: int
 
 
 @request("RecordSilence", environments=REAL_TIME_ONLY)
-class RecordSilence(HostRequest):
+class RecordSilence(CallRequest):
     """Set the seconds of silence that end a recording. Result: the setting before."""
 
     seconds: Value
 
 
 @request("DTMF", environments=REAL_TIME_ONLY)
-class DTMF(HostRequest):
+class DTMF(CallRequest):
     """Result: the digits that wait, as a string."""
 
 
 @request("ClearDTMF", procedure=True, environments=REAL_TIME_ONLY)
-class ClearDTMF(HostRequest):
+class ClearDTMF(CallRequest):
     """Forget the digits that wait."""
 
 
 @request("ReadDTMF", waits=True, environments=REAL_TIME_ONLY)
-class ReadDTMF(HostRequest):
+class ReadDTMF(CallRequest):
     """Result: the next digit, or null after so many seconds or an event."""
 
     seconds: int
 
 
 @request("WaitDTMF", waits=True, environments=REAL_TIME_ONLY)
-class WaitDTMF(HostRequest):
+class WaitDTMF(CallRequest):
     """Result: YES when a digit waits, else null after so many seconds or an event."""
 
     seconds: int
 
 
 @request("SetInterruptOnDTMF", environments=REAL_TIME_ONLY)
-class SetInterruptOnDTMF(HostRequest):
+class SetInterruptOnDTMF(CallRequest):
     """Whether digits interrupt sounds. Result: the setting before."""
 
     flag: Value
 
 
 @request("SendDTMF", environments=REAL_TIME_ONLY)
-class SendDTMF(HostRequest):
+class SendDTMF(CallRequest):
     """Send a digit to the peer. Result: null or error."""
 
     symbol: str
 
 
 @request("SetLocalHold", procedure=True, environments=REAL_TIME_ONLY)
-class SetLocalHold(HostRequest):
+class SetLocalHold(CallRequest):
     """Put the peer on hold, or take it back."""
 
     flag: Value
 
 
 @request("ReleaseMediaChannel", procedure=True, environments=REAL_TIME_ONLY)
-class ReleaseMediaChannel(HostRequest):
+class ReleaseMediaChannel(CallRequest):
     """Close the media channel of a task that is disconnected or bridged."""
 
 
 @request("MediaOption", environments=REAL_TIME_ONLY)
-class MediaOption(HostRequest):
+class MediaOption(CallRequest):
     """Result: an option's value; a second argument sets it."""
 
     name: str
@@ -306,7 +313,7 @@ class MediaOption(HostRequest):
 
 
 @request("MediaChannelOption", environments=REAL_TIME_ONLY)
-class MediaChannelOption(HostRequest):
+class MediaChannelOption(CallRequest):
     """The older name of ``MediaOption``."""
 
     name: str
@@ -314,42 +321,42 @@ class MediaChannelOption(HostRequest):
 
 
 @request("MixerDelay", environments=REAL_TIME_ONLY)
-class MixerDelay(HostRequest):
+class MixerDelay(CallRequest):
     """Set the mixer's delay. Result: the value before."""
 
     value: Value
 
 
 @request("MixerJitter", environments=REAL_TIME_ONLY)
-class MixerJitter(HostRequest):
+class MixerJitter(CallRequest):
     """Set the mixer's jitter buffer. Result: the value before."""
 
     value: Value
 
 
 @request("MixerThreshold", environments=REAL_TIME_ONLY)
-class MixerThreshold(HostRequest):
+class MixerThreshold(CallRequest):
     """Set the mixer's silence level. Result: the value before."""
 
     value: Value
 
 
 @request("SetDTMFReadMode", procedure=True, environments=REAL_TIME_ONLY)
-class SetDTMFReadMode(HostRequest):
+class SetDTMFReadMode(CallRequest):
     """How digits of the peer are detected."""
 
     mode: Value
 
 
 @request("SetDTMFSendMode", procedure=True, environments=REAL_TIME_ONLY)
-class SetDTMFSendMode(HostRequest):
+class SetDTMFSendMode(CallRequest):
     """How digits are sent."""
 
     mode: Value
 
 
 @request("WAVLastSilence", environments=REAL_TIME_ONLY)
-class WAVLastSilence(HostRequest):
+class WAVLastSilence(CallRequest):
     """Result: milliseconds of silence at the end of a recording."""
 
     data: Data
@@ -361,21 +368,21 @@ class WAVLastSilence(HostRequest):
 
 
 @request("StartBridge", waits=True, environments=REAL_TIME_ONLY)
-class StartBridge(HostRequest):
+class StartBridge(CallRequest):
     """Offer the peer's media to another task and wait. Result: null or error."""
 
     task: Value
 
 
 @request("AcceptBridge", waits=True, environments=REAL_TIME_ONLY)
-class AcceptBridge(HostRequest):
+class AcceptBridge(CallRequest):
     """Join my peer and that of the event's sender. Result: null or error."""
 
     event: Value
 
 
 @request("RejectBridge", procedure=True, environments=REAL_TIME_ONLY)
-class RejectBridge(HostRequest):
+class RejectBridge(CallRequest):
     """The sender's ``StartBridge`` returns the error."""
 
     event: Value
@@ -383,7 +390,7 @@ class RejectBridge(HostRequest):
 
 
 @request("StartBridgedCall", environments=REAL_TIME_ONLY)
-class StartBridgedCall(HostRequest):
+class StartBridgedCall(CallRequest):
     """Start a call with the media of the event's sender. Result: null or error."""
 
     destination: Value
@@ -391,7 +398,7 @@ class StartBridgedCall(HostRequest):
 
 
 @request("StartMixedCall", environments=REAL_TIME_ONLY)
-class StartMixedCall(HostRequest):
+class StartMixedCall(CallRequest):
     """Start a call that joins my mixer with the event's sender. Result: null or error."""
 
     destination: Value
@@ -399,12 +406,12 @@ class StartMixedCall(HostRequest):
 
 
 @request("BreakBridge", waits=True, environments=REAL_TIME_ONLY)
-class BreakBridge(HostRequest):
+class BreakBridge(CallRequest):
     """Take the peer's media back. Result: null or error."""
 
 
 @request("IsBridged", environments=REAL_TIME_ONLY)
-class IsBridged(HostRequest):
+class IsBridged(CallRequest):
     """Result: YES while my peer is bridged."""
 
 
@@ -412,26 +419,26 @@ class IsBridged(HostRequest):
 
 
 @request("AttachMixer", waits=True, environments=REAL_TIME_ONLY)
-class AttachMixer(HostRequest):
+class AttachMixer(CallRequest):
     """Take the event's sender's peer into my mixer. Result: null or error."""
 
     event: Value
 
 
 @request("DetachMixer", waits=True, environments=REAL_TIME_ONLY)
-class DetachMixer(HostRequest):
+class DetachMixer(CallRequest):
     """Give one leg (or, for null, all) back. Result: null or error."""
 
     task: TaskHandle | None
 
 
 @request("MixerAttached", environments=REAL_TIME_ONLY)
-class MixerAttached(HostRequest):
+class MixerAttached(CallRequest):
     """Result: an array of tasks, or null."""
 
 
 @request("MuteMixer", procedure=True, environments=REAL_TIME_ONLY)
-class MuteMixer(HostRequest):
+class MuteMixer(CallRequest):
     """How a leg (null: my own peer) is heard and what it hears."""
 
     task: TaskHandle | None
@@ -442,33 +449,33 @@ class MuteMixer(HostRequest):
 
 
 @request("TransferSupported", environments=REAL_TIME_ONLY)
-class TransferSupported(HostRequest):
+class TransferSupported(CallRequest):
     """Result: YES when the peer takes REFER."""
 
 
 @request("TransferCall", waits=True, environments=REAL_TIME_ONLY)
-class TransferCall(HostRequest):
+class TransferCall(CallRequest):
     """Send the peer to another address and wait for the outcome. Result: null or error."""
 
     destination: str
 
 
 @request("StartTransfer", waits=True, environments=REAL_TIME_ONLY)
-class StartTransfer(HostRequest):
+class StartTransfer(CallRequest):
     """Offer my peer to another task, to be joined directly. Result: null or error."""
 
     task: Value
 
 
 @request("AcceptTransfer", waits=True, environments=REAL_TIME_ONLY)
-class AcceptTransfer(HostRequest):
+class AcceptTransfer(CallRequest):
     """Join the two peers directly. Result: null or error."""
 
     event: Value
 
 
 @request("RejectTransfer", procedure=True, environments=REAL_TIME_ONLY)
-class RejectTransfer(HostRequest):
+class RejectTransfer(CallRequest):
     """The sender's ``StartTransfer`` returns the error."""
 
     event: Value
@@ -476,7 +483,7 @@ class RejectTransfer(HostRequest):
 
 
 @request("StartTransferCall", environments=REAL_TIME_ONLY)
-class StartTransferCall(HostRequest):
+class StartTransferCall(CallRequest):
     """Start a call that takes the event's sender's peer over. Result: null or error."""
 
     destination: Value
@@ -484,28 +491,28 @@ class StartTransferCall(HostRequest):
 
 
 @request("SendCallInfo", environments=REAL_TIME_ONLY)
-class SendCallInfo(HostRequest):
+class SendCallInfo(CallRequest):
     """INFO with a body. Result: null or error."""
 
     parameters: Value
 
 
 @request("SendCallInfoResponse", environments=REAL_TIME_ONLY)
-class SendCallInfoResponse(HostRequest):
+class SendCallInfoResponse(CallRequest):
     """Answer an INFO. Result: null or error."""
 
     parameters: Value
 
 
 @request("SendDialogIM", environments=REAL_TIME_ONLY)
-class SendDialogIM(HostRequest):
+class SendDialogIM(CallRequest):
     """A text message within the call. Result: null or error."""
 
     content: Value
 
 
 @request("SignalOption", environments=REAL_TIME_ONLY)
-class SignalOption(HostRequest):
+class SignalOption(CallRequest):
     """Result: an option's value; a second argument sets it."""
 
     name: str
@@ -513,42 +520,42 @@ class SignalOption(HostRequest):
 
 
 @request("SetReferMode", procedure=True, environments=REAL_TIME_ONLY)
-class SetReferMode(HostRequest):
+class SetReferMode(CallRequest):
     """The older form of the option ``refer``."""
 
     mode: Value
 
 
 @request("SetBridgeBreakMode", procedure=True, environments=REAL_TIME_ONLY)
-class SetBridgeBreakMode(HostRequest):
+class SetBridgeBreakMode(CallRequest):
     """The older form of the option ``bridgeBreak``."""
 
     mode: Value
 
 
 @request("SetTransferReportMode", environments=REAL_TIME_ONLY)
-class SetTransferReportMode(HostRequest):
+class SetTransferReportMode(CallRequest):
     """The older form of the option ``transferReport``. Result: the value before."""
 
     mode: Value
 
 
 @request("SetBridgedProvision", environments=REAL_TIME_ONLY)
-class SetBridgedProvision(HostRequest):
+class SetBridgedProvision(CallRequest):
     """The older form of the option ``bridgedProvisionRelay``. Result: the value before."""
 
     mode: Value
 
 
 @request("SetProvisionCode", procedure=True, environments=REAL_TIME_ONLY)
-class SetProvisionCode(HostRequest):
+class SetProvisionCode(CallRequest):
     """The code of provisional responses that follow."""
 
     code: Value
 
 
 @request("SetForeignCredentials", procedure=True, environments=REAL_TIME_ONLY)
-class SetForeignCredentials(HostRequest):
+class SetForeignCredentials(CallRequest):
     """Name and password for calls that follow."""
 
     name: Value
@@ -556,19 +563,19 @@ class SetForeignCredentials(HostRequest):
 
 
 @request("SetInterceptParams", procedure=True, environments=REAL_TIME_ONLY)
-class SetInterceptParams(HostRequest):
+class SetInterceptParams(CallRequest):
     """Parameters of lawful interception; not offered by this server."""
 
     parameters: Value
 
 
 @request("SetSecondaryForCall", procedure=True, environments=REAL_TIME_ONLY)
-class SetSecondaryForCall(HostRequest):
+class SetSecondaryForCall(CallRequest):
     """Mark this task as a secondary one of its call."""
 
 
 @request("SetLocalContactParameter", procedure=True, environments=REAL_TIME_ONLY)
-class SetLocalContactParameter(HostRequest):
+class SetLocalContactParameter(CallRequest):
     """A parameter of our Contact field: ``""`` for a bare one, null removes it."""
 
     name: str
@@ -576,14 +583,14 @@ class SetLocalContactParameter(HostRequest):
 
 
 @request("CallDialogDataEx", environments=REAL_TIME_ONLY)
-class CallDialogDataEx(HostRequest):
+class CallDialogDataEx(CallRequest):
     """Result: data of the dialog, or null."""
 
     name: Value
 
 
 @request("UpdateProvisionedCall", environments=REAL_TIME_ONLY)
-class UpdateProvisionedCall(HostRequest):
+class UpdateProvisionedCall(CallRequest):
     """Change a call that has early media. Result: null or error."""
 
     parameters: Value
