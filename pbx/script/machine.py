@@ -181,6 +181,15 @@ class Machine(Meter):
             generator = generator.gi_yieldfrom
         return found
 
+    def current_program(self) -> CompiledProgram:
+        """The file whose code asked last: what it spawns are its own entries."""
+        found = self.program
+        generator: object = self._generator
+        while isinstance(generator, GeneratorType) and generator.gi_frame is not None:
+            found = self._programs.get(generator.gi_frame.f_code.co_filename, found)
+            generator = generator.gi_yieldfrom
+        return found
+
     def _go(self, value: Value, problem: ProgramException | None = None) -> Outcome:
         generator = self._generator
         self.budget = self.limits.slice_steps

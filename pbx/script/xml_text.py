@@ -37,21 +37,19 @@ class XmlError(Exception):
 
 def parse_xml(m: Meter, text: bytes, at: int = 0) -> tuple[Xml, int]:
     """The element that begins at `at`, and the offset behind it. Raises ``XmlError``."""
-    try:
-        decoded = text[at:].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise XmlError(f"not UTF-8 at byte {at + error.start}") from None
+    # What follows the element may be anything; odd bytes within it survive.
+    decoded = text[at:].decode("utf-8", "surrogateescape")
     m.allocate(len(decoded))
     match = _PROLOG.match(decoded)
     start = match.end() if match else 0
     element, end = _parse(m, decoded, start)
-    return element, at + len(decoded[:end].encode("utf-8"))
+    return element, at + len(decoded[:end].encode("utf-8", "surrogateescape"))
 
 
 def parse_document(m: Meter, text: bytes) -> Xml:
     """A whole document. Raises ``XmlError`` if anything follows the element."""
     element, end = parse_xml(m, text)
-    rest = text[end:].decode("utf-8")
+    rest = text[end:].decode("utf-8", "surrogateescape")
     match = _PROLOG.match(rest)
     if match is None or match.end() != len(rest):
         raise XmlError("text after the element")
@@ -117,7 +115,7 @@ def _flush(content: list[str], element: Xml) -> None:
         joined = "".join(content)
         # Blanks between elements are lay-out, not content.
         if joined.strip():
-            element.children.append(joined.encode("utf-8"))
+            element.children.append(joined.encode("utf-8", "surrogateescape"))
         content.clear()
 
 

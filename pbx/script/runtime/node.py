@@ -182,7 +182,7 @@ class TaskNode:
         variables.set(b"parent", task.handle)
         try:
             child = self._make(
-                task.program,
+                task.machine.current_program(),
                 task.program_name,
                 request.entry,
                 task.files,
