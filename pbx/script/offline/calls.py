@@ -151,8 +151,8 @@ class OfflineCalls:
         if not line.gone:
             line.gone = True
             self._tell(line.label, "hang up", "hangs up" if line.up else "gives up")
-            self._silence(line)
             self.node.peer_gone(task)
+            self._silence(line)
 
     def hang_up_all(self) -> None:
         """The time of the run is over: everybody hangs up."""

@@ -137,7 +137,7 @@ class CallPort(Protocol):
         ...
 
     def stop_recording(self, task: Task) -> Data | None:
-        """Stop now. Returns what was recorded."""
+        """Stop now. Returns what was recorded, also when the peer is already gone."""
         ...
 
     def transfer(self, task: Task, destination: str) -> None:
