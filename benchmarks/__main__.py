@@ -31,6 +31,7 @@ PARTS: Final = (
     ("signalling", "The signalling core alone", "no budget: where the time of a call goes"),
     ("sip_engine", "The SIP engine alone", "no budget"),
     ("sip_parse", "Parsing and building messages", "no budget"),
+    ("script", "CG/PL programs", "no budget: a ratio to plain Python"),
 )
 
 

@@ -58,8 +58,8 @@ class Found(NamedTuple):
 
 def safe_name(name: str) -> str | None:
     """A file name in stored form, or None for one that could reach outside of a directory."""
-    lowered = name.strip().lower()
-    if not lowered or len(lowered) > MAX_NAME_CHARS or lowered.startswith("."):
+    lowered = name.lower()
+    if not lowered.strip() or len(lowered) > MAX_NAME_CHARS or lowered.startswith("."):
         return None
     if any(char in '/\\:*?"<>|' or not char.isprintable() for char in lowered):
         return None

@@ -114,6 +114,8 @@ def tokenize(source: Source) -> list[Token]:
             kind = Kind.KEYWORD if word in KEYWORDS else Kind.NAME
             tokens.append(Token(kind, word, offset, found))
         elif group == "sign":
+            if found == "/" and text.startswith("/*", offset):
+                raise source.error(offset, "the comment is not closed")
             tokens.append(Token(Kind.SIGN, found, offset, found))
         elif group == "string":
             tokens.append(Token(Kind.STRING, "", offset, found, _string(source, offset, found)))
@@ -178,8 +180,6 @@ def _explain(text: str, offset: int) -> str:
     char = text[offset]
     if char == '"':
         return "the string is not closed on its line"
-    if text.startswith("/*", offset):
-        return "the comment is not closed"
     if char in "\u201c\u201d\u00ab\u00bb":
         return f'{char} is no quote of the language: use "'
     if char.isprintable():

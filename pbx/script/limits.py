@@ -24,6 +24,8 @@ SMALL_BYTES: Final = 64
 """Shorter strings are not accounted when made, only when a container keeps them."""
 ELEMENT_BYTES: Final = 64
 """What one element of a container is accounted with, besides the bytes of a string."""
+MAX_OVERDRAFT: Final = 200_000
+"""Steps that one function of the language may use beyond its slice: it cannot be interrupted."""
 BYTES_PER_STEP: Final = 64
 """Copying this many bytes costs as much as one operation."""
 
@@ -70,6 +72,8 @@ class Meter:
 
     def overdraw(self) -> None:
         """Go on within a slice although its budget is spent; raises when the limit is, too."""
+        if self.budget < -MAX_OVERDRAFT:
+            raise LimitExceeded("one operation works on more data than it may")
         if self.left - self.limits.slice_steps + self.budget < 0:
             raise self.exhausted()
 

@@ -1,7 +1,7 @@
 """The syntax tree as program text in the C-like dialect.
 
-Used to show what a program means to the parser, and by tests: parsing the printed text gives an equal
-tree.
+Used to show what a program means to the parser, and by tests: parsing the printed text gives an
+equal tree.
 """
 
 from __future__ import annotations
@@ -139,12 +139,11 @@ def _expression(node: n.Expression) -> tuple[int, str]:
             return _UNARY_LEVEL, f"{node.sign} {show(node.operand, _UNARY_LEVEL)}"
         case n.Binary():
             level = _LEVEL.get(node.sign, _COMPARE_LEVEL)
-            left, right = show(node.left, level), show(node.right, level + 1)
-            return level, f"{left} {node.sign} {right}"
+            sides = show(node.left, level), show(node.right, level + 1)
+            return level, f"{sides[0]} {node.sign} {sides[1]}"
         case n.Logical():
-            left = show(node.left, _LOGICAL_LEVEL)
-            right = show(node.right, _LOGICAL_LEVEL + 1)
-            return _LOGICAL_LEVEL, f"{left} {_LOGICAL_WORDS[node.sign]} {right}"
+            sides = show(node.left, _LOGICAL_LEVEL), show(node.right, _LOGICAL_LEVEL + 1)
+            return _LOGICAL_LEVEL, f"{sides[0]} {_LOGICAL_WORDS[node.sign]} {sides[1]}"
         case n.Conditional():
             condition = show(node.condition, _LOGICAL_LEVEL)
             return _CONDITIONAL_LEVEL, f"{condition} ? {show(node.yes)} : {show(node.no)}"

@@ -128,6 +128,7 @@ def _write(m: Meter, value: Value, parts: list[bytes], depth: int) -> None:
         parts.append(b"#%d" % value)
     elif isinstance(value, list):
         m.allocate(2 + len(value))
+        m.charge(1 + len(value))
         parts.append(b"(")
         for number, one in enumerate(value):
             if number:
@@ -136,6 +137,7 @@ def _write(m: Meter, value: Value, parts: list[bytes], depth: int) -> None:
         parts.append(b")")
     elif isinstance(value, Dictionary):
         m.allocate(2 + 2 * len(value))
+        m.charge(1 + len(value))
         parts.append(b"{")
         for key, one in value.items():
             m.allocate(len(key))

@@ -63,14 +63,13 @@ def test_random_programs_end_in_an_outcome(seed: int) -> None:
 
 
 TEXTS = st.text(alphabet=' \t\nabcdefx0179"\\/*(){}[];:.,+-=<>!&|^?%_', max_size=60)
+_WORDS = (
+    "entry main is end ; if then else elif { } ( ) while loop for by exitif return stop null true "
+    "var const x y f = += == < && || and or not ! ? : . , [ ] 's' 12 spawn function procedure "
+    "forward external :: // /* */"
+)
 WORDS = st.lists(
-    st.sampled_from(
-        (
-            "entry main is end ; if then else elif { } ( ) while loop for by exitif return stop "
-            'null true var const x y f = += == < && || and or not ! ? : . , [ ] "s" 12 spawn '
-            "function procedure forward external :: // /* */"
-        ).split()  # fmt: skip # noqa: SIM905 - a list of seventy strings is hard to read
-    ),
+    st.sampled_from(_WORDS.replace("'", '"').split()),
     max_size=40,
 ).map(" ".join)
 

@@ -255,15 +255,13 @@ def test_web_callback_as_meant() -> None:
         b'PARAM(\\"" + phone + "\\",\\"" + operatorphone + "\\")"',
     )
     asked = _web(text, b"79001234567")
-    assert asked[3] == ExecuteCLI(
-        'STARTPBXTASK pbx PROGRAM rendezvous PARAM("79001234567","401")'
-    )
+    assert asked[3] == ExecuteCLI('STARTPBXTASK pbx PROGRAM rendezvous PARAM("79001234567","401")')
     assert isinstance(asked[4], SetHTTPResponseData)
     assert asked[4].data == b"<h1>Waiting call on phone 79001234567</h1>"
 
 
 def test_unknown_web_functions_in_a_call() -> None:
-    """A web program's functions do not exist in real-time programs, and it is said where they do."""
+    """A web program's functions do not exist in real-time programs; it is said where they do."""
     source = Source("x.sppr", "entry main { void(GetHTTPQuery()); }")
     (finding,) = check_program(source, Environment.REAL_TIME)
     assert finding.severity is Severity.ERROR

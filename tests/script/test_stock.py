@@ -70,9 +70,7 @@ def test_attendant_menu_and_department() -> None:
 
 def test_attendant_extension() -> None:
     """The directory prefix and two more digits reach an extension."""
-    assert _attendant("402 w30").calls == [
-        "calls sip:402@example.org as sip:+7900@provider.test"
-    ]
+    assert _attendant("402 w30").calls == ["calls sip:402@example.org as sip:+7900@provider.test"]
 
 
 def test_attendant_incomplete_and_wrong() -> None:
@@ -226,7 +224,7 @@ def _service(does: str, parameter: Any = None, **state: Any) -> Run:
     )
 
 
-MESSAGES = [{"from": "bob@example.org", "seconds": 4}, {"seen": True}]
+MESSAGES: list[dict[str, Any]] = [{"from": "bob@example.org", "seconds": 4}, {"seen": True}]
 
 
 def test_service_inbox() -> None:
@@ -287,9 +285,7 @@ def _gateway(settings: dict[str, Any], parameter: Any = None, **caller: Any) -> 
 def test_gateway_call() -> None:
     """The number at the gateway's domain, from the first telnum."""
     run = _gateway(GATEWAY)
-    assert run.calls == [
-        "calls (media of T1) sip:+71234567890@gw.test as sip:+7495@gw.test"
-    ]
+    assert run.calls == ["calls (media of T1) sip:+71234567890@gw.test as sip:+7495@gw.test"]
     assert run.texts("bridge") == ["joins caller and +71234567890@gw.test"]
 
 
@@ -337,9 +333,7 @@ def test_incoming_gateway_call() -> None:
         caller={**OUTSIDE, "does": "w9 h"},
         destinations={"402": {}},
     )
-    assert run.calls == [
-        "calls (media of T1) sip:402@example.org as sip:+7900@provider.test"
-    ]
+    assert run.calls == ["calls (media of T1) sip:402@example.org as sip:+7900@provider.test"]
     run = call(
         "gatewayincoming", parameter=["402"], caller=OUTSIDE, destinations={"402": {"status": 486}}
     )
@@ -403,11 +397,6 @@ def test_pickup_of_nothing() -> None:
     assert call("pickup", caller=ALICE).heard == ["nowaitingcalls.wav"]
 
 
-PARKED = b"""
-entry Parked { procedureCall(); }
-"""
-
-
 def test_park_and_pickup_find_each_other() -> None:
     """The picking task is joined with the parked one."""
     starter = b"""
@@ -447,7 +436,7 @@ def test_queue() -> None:
     assert run.heard[:5] == [
         "welcome.wav", "queueposition.wav", "n1.wav", "holdmusic.wav", "thankyouforwaiting.wav"
     ]  # fmt: skip
-    agent = {"groups": {"agents": ["alice"]}, "accounts": {"alice@example.org": {}}}
+    agent: dict[str, Any] = {"groups": {"agents": ["alice"]}, "accounts": {"alice@example.org": {}}}
     unknown = {"uri": "sip:alice@example.org"}
     assert call("passivequeue", parameter=["agents"], caller=unknown, **agent).rejected == "401"
     run = call("passivequeue", parameter=["agents"], caller={**ALICE, "does": "* #"}, **agent)
@@ -476,6 +465,6 @@ def test_numbers(number: int, language: str | None, words: list[str]) -> None:
 procedure playNumber(n) external;
 entry main {{ void(AcceptCall()); playNumber({number}); }}
 """.encode()
-    more = {"language": language} if language else {}
+    more: dict[str, Any] = {"language": language} if language else {}
     run = call("say", files={"say.sppr": program}, caller=OUTSIDE, **more)
     assert run.heard == [f"{word}.wav" for word in words]

@@ -113,7 +113,7 @@ def _encode(m: Meter, value: Value, depth: int) -> bytes:
         return b"\x05\x00"
     if isinstance(value, int):
         assert MIN_NUMBER <= value <= MAX_NUMBER
-        size = max(1, (value.bit_length() + 8) // 8)
+        size = (value if value >= 0 else ~value).bit_length() // 8 + 1
         return _wrapped(2, value.to_bytes(size, "big", signed=True))
     if isinstance(value, bytes):
         if value.startswith(b"oid:"):

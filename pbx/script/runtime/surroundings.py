@@ -199,7 +199,9 @@ def address_of(uri: str) -> str | None:
     if not at:
         return None
     host = host.partition(";")[0].partition("?")[0]
-    if not host.startswith("["):
+    if host.startswith("["):
+        host = host.partition("]")[0] + "]"
+    else:
         host = host.partition(":")[0]
     user = user.partition(";")[0].partition(":")[0]
     return f"{user}@{host}" if user and host else None
