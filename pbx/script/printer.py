@@ -89,9 +89,9 @@ def _statement(node: n.Statement, depth: int) -> list[str]:
             return [*lines, pad + "}"]
         case n.Loop():
             start = "" if node.start is None else _simple(node.start)
-            condition = "" if node.condition is None else " " + print_expression(node.condition)
+            test = "" if node.condition is None else " " + print_expression(node.condition)
             step = "" if node.step is None else " " + _simple(node.step)
-            head = f"{pad}for({start};{condition};{step}) {{"
+            head = f"{pad}for({start};{test};{step}) {{"
             return [head, *_block(node.body, depth + 1), pad + "}"]
         case n.ExitIf():
             return [f"{pad}exitif {print_expression(node.condition)};"]

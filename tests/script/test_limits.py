@@ -90,18 +90,26 @@ def test_recursion() -> None:
     [
         's = "x"; for(;;) { s = s + s; }',
         "a = NewArray(); for(;;) { a.addElement(NewDictionary()); a.addElement(NewArray()); }",
-        "a = NewArray(); s = ''; for(i = 0; i < 70; i += 1) { s += '0'; }"
-        + " for(;;) { a.addElement(s + Length(a)); }",
+        (
+            "a = NewArray(); s = '012345678901234567890123456789012345678901234567890123456789';"
+            " s = s + '0123456789'; for(;;) { a.addElement(s + Length(a)); }"
+        ),
         "d = NewDictionary(); for(i = 0;; i += 1) { d.(String(i)) = i; }",
         "a = NewArray(); a[0] = a; x = Copy(a);",
         "a = NewArray(); a[0] = a; x = ObjectToString(a);",
         "a = NewArray(); a[0] = a; b = NewArray(); b[0] = b; x = a == b;",
-        "a = NewArray(); for(i = 0; i < 60; i += 1) { b = NewArray(); b[0] = a; b[1] = a; a = b; }"
-        + " x = ObjectToString(a);",
-        "a = NewArray(); for(i = 0; i < 60; i += 1) { b = NewArray(); b[0] = a; b[1] = a; a = b; }"
-        + " x = Copy(a) == Copy(a);",
-        "x = NewXML('a'); for(i = 0; i < 60; i += 1) { y = NewXML('a'); y.addElement(x);"
-        + " y.addElement(x); x = y; } s = ObjectToString(x);",
+        (
+            "a = NewArray(); for(i = 0; i < 60; i += 1) { b = NewArray(); b[0] = a; b[1] = a;"
+            " a = b; } x = ObjectToString(a);"
+        ),
+        (
+            "a = NewArray(); for(i = 0; i < 60; i += 1) { b = NewArray(); b[0] = a; b[1] = a;"
+            " a = b; } x = Copy(a) == Copy(a);"
+        ),
+        (
+            "x = NewXML('a'); for(i = 0; i < 60; i += 1) { y = NewXML('a'); y.addElement(x);"
+            " y.addElement(x); x = y; } s = ObjectToString(x);"
+        ),
     ],
 )
 def test_memory_bombs(body: str) -> None:

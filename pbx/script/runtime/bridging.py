@@ -124,6 +124,8 @@ class Bridging:
 
     def joined(self, task: Task, other: Task, error: str | None) -> None:
         """Two peers were joined, by a bridge or by a bridged call."""
+        if error is None and Mode.DISCONNECTED in (task.mode, other.mode):
+            error = "487-Request Terminated"  # a peer went while they were being joined
         answer = None if error is None else string_of(error)
         if error is None:
             for one, partner in ((task, other), (other, task)):

@@ -100,12 +100,14 @@ class Signalling:
     def _accept(self, task: Task, _: realtime.AcceptCall) -> Answer:
         if not task.mode.pending:
             return NOT_PENDING
-        self._node.suspend(task, WaitKind.PORT)
+        self._node.suspend(task, WaitKind.ANSWER)
         self._node.calls.accept(task)
         return PENDING
 
     def accepted(self, task: Task, error: str | None) -> None:
-        """Outcome of answering."""
+        """Outcome of answering; nothing when the caller gave up meanwhile."""
+        if not task.waits_for(WaitKind.ANSWER):
+            return
         if error is None:
             task.mode = Mode.CONNECTED
             task.media_channel = True
@@ -134,12 +136,14 @@ class Signalling:
         code = parameters.get(b"responseCode")
         if code is not None and not (isinstance(code, int) and 101 <= code <= 199):
             return b"500-a provisional code is 101 to 199"
-        self._node.suspend(task, WaitKind.PORT)
+        self._node.suspend(task, WaitKind.ANSWER)
         self._node.calls.provision(task, parameters)
         return PENDING
 
     def provisioned(self, task: Task, error: str | None, *, media: bool) -> None:
-        """Outcome of a provisional response."""
+        """Outcome of a provisional response; nothing when the caller gave up meanwhile."""
+        if not task.waits_for(WaitKind.ANSWER):
+            return
         if error is None and media and task.mode is Mode.INCOMING:
             task.mode = Mode.PROVISIONED
             task.media_channel = True
@@ -201,7 +205,7 @@ class Signalling:
         assert task.wait is not None
         if task.wait.kind is WaitKind.BRIDGE:
             self._node.bridging.offer_withdrawn(task)
-        elif task.wait.kind is not WaitKind.PORT:
+        elif task.wait.kind is not WaitKind.ANSWER:
             return False
         self._node.answer(task, b"487-Request Terminated")
         return True

@@ -79,15 +79,15 @@ class Surroundings:
     def _shift(self, task: Task, time: Timestamp, sign: int) -> Timestamp:
         if task.zone is None or time.special:
             return time
-        zone = ZoneInfo(task.zone)
         try:
+            zone = ZoneInfo(task.zone)
             when = datetime.fromtimestamp(time.seconds, UTC)
             if sign < 0:
                 local = when.replace(tzinfo=zone)
                 offset = local.utcoffset()
             else:
                 offset = when.astimezone(zone).utcoffset()
-        except (ValueError, OverflowError):
+        except (ZoneInfoNotFoundError, ValueError, OverflowError, OSError):
             return time
         return time if offset is None else time.moved(sign * int(offset.total_seconds()))
 

@@ -60,6 +60,8 @@ class WaitKind(Enum):
     TRANSFER = "transfer"
     """``StartTransfer``: likewise."""
     DELAY = "delay"
+    ANSWER = "answer"
+    """``AcceptCall``, ``ProvisionCall``: the outcome of answering the pending call."""
     PORT = "port"
     """An answer of calls or services."""
 
