@@ -3,7 +3,9 @@
 The language is compiled to Python functions, built as Python syntax trees (never as text, so that
 nothing in a program can become code of ours). A section that may give control back becomes a
 generator, any other a plain function; a request to the host is a ``yield``. Nodes carry the
-program's own lines and columns: the traceback of an exception is the program's call stack.
+program's own lines and columns: the traceback of an exception is the program's call stack. One class
+holds it all (27 lines above the usual bound): each method is a node of the tree, and they call each
+other in every direction.
 
 Each block pays for its operations when it is entered (``m.budget -= n``), and loops and generator
 sections give control back when the budget of the slice is spent.
@@ -29,6 +31,7 @@ from pbx.script.resolver import (
 )
 from pbx.script.source import Source
 from pbx.script.values import MAX_NUMBER, MIN_NUMBER, YES
+from pbx.script.weights import expression_steps, statement_steps
 
 Location = dict[str, Any]
 
@@ -213,7 +216,7 @@ class _SectionCompiler:
         self, statements: list[n.Statement], *, extra: int = 0, check: bool = False
     ) -> list[ast.stmt]:
         """A block with what it costs in front of it."""
-        steps = extra + sum(_weight(one) for one in statements)
+        steps = extra + sum(statement_steps(one) for one in statements)
         compiled: list[ast.stmt] = []
         if steps:
             compiled.append(
@@ -300,7 +303,7 @@ class _SectionCompiler:
         extra = 1
         inside: list[ast.stmt] = []
         if node.condition is not None:
-            extra += _weight_of(node.condition)
+            extra += expression_steps(node.condition)
             self._temporaries = 0
             test = self._test(node.condition)
             self._at = at
@@ -308,7 +311,7 @@ class _SectionCompiler:
                 inside.append(ast.If(test=test, body=[], orelse=[ast.Break(**at)], **at))
                 inside[-1].body = [ast.Pass(**at)]  # type: ignore[attr-defined]
         if node.step is not None:
-            extra += _weight(node.step)
+            extra += statement_steps(node.step)
         self._at = at
         body = self._paid(node.body, extra=extra, check=True)
         # What pays stands before the condition, so that an endless condition is paid, too.
@@ -624,48 +627,3 @@ def _holds(test: ast.expr) -> bool:
     return isinstance(test, ast.Compare) and (
         isinstance(test.left, ast.Attribute) and isinstance(test.left.value, ast.NamedExpr)
     )
-
-
-# What an operation costs: one step per node of the tree.
-
-
-def _weight(node: n.Statement) -> int:
-    match node:
-        case n.Assign():
-            return 1 + _weight_of(node.target) + _weight_of(node.value)
-        case n.CallStatement():
-            return _weight_of(node.call)
-        case n.Var():
-            return sum(1 + (_weight_of(one.value) if one.value else 0) for one in node.names)
-        case n.If():
-            return sum(1 + _weight_of(condition) for condition, _ in node.branches)
-        case n.Loop():
-            return 0 if node.start is None else _weight(node.start)
-        case n.ExitIf():
-            return 1 + _weight_of(node.condition)
-        case n.Return():
-            return 1 + (0 if node.value is None else _weight_of(node.value))
-        case _:
-            return 1
-
-
-def _weight_of(node: n.Expression) -> int:
-    match node:
-        case n.Constant() | n.Name():
-            return 0
-        case n.Key():
-            return 1 + _weight_of(node.target)
-        case n.ComputedKey():
-            return 1 + _weight_of(node.target) + _weight_of(node.key)
-        case n.Index():
-            return 1 + _weight_of(node.target) + _weight_of(node.index)
-        case n.Call():
-            return 1 + sum(_weight_of(one) for one in node.arguments)
-        case n.Spawn():
-            return 1 + (0 if node.argument is None else _weight_of(node.argument))
-        case n.Unary():
-            return 1 + _weight_of(node.operand)
-        case n.Binary() | n.Logical():
-            return 1 + _weight_of(node.left) + _weight_of(node.right)
-        case n.Conditional():
-            return 1 + _weight_of(node.condition) + max(_weight_of(node.yes), _weight_of(node.no))

@@ -130,9 +130,9 @@ def test_events_of_administrators() -> None:
 def test_starting_problems() -> None:
     """No such program, no such entry, too many tasks."""
     lab = Lab(max_tasks=1)
-    for arguments, status in (({"program": "y"}, 404), ({"program": "x", "entry": "z"}, 500)):
+    for program, entry, status in (("y", "main", 404), ("x", "z", 500)):
         with pytest.raises(StartProblem) as caught:
-            lab.node.start(account="pbx@example.org", **arguments)
+            lab.node.start(program, account="pbx@example.org", entry=entry)
         assert caught.value.status == status
     lab.start()
     with pytest.raises(StartProblem) as caught:
