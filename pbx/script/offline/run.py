@@ -26,7 +26,7 @@ from pbx.script.values import Dictionary, Value, text_of
 
 GRACE_S: Final = 120.0
 """What programs have to end after everybody has hung up."""
-MAX_TURNS: Final = 2_000_000
+MAX_TURNS: Final = 200_000
 """Turns of tasks without end: the program is endless although it waits."""
 
 
@@ -172,7 +172,7 @@ class OfflineRun:
                         self.calls.listening(waiting)
                 if not more:
                     break
-                if self._turns > MAX_TURNS:
+                if self._turns > MAX_TURNS or self.transcript.overflow:
                     return False
             if not self.node.tasks:
                 return True
