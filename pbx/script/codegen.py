@@ -3,9 +3,9 @@
 The language is compiled to Python functions, built as Python syntax trees (never as text, so that
 nothing in a program can become code of ours). A section that may give control back becomes a
 generator, any other a plain function; a request to the host is a ``yield``. Nodes carry the
-program's own lines and columns: the traceback of an exception is the program's call stack. One class
-holds it all (some 30 lines above the usual bound): each method is a node of the tree, and they
-call each other in every direction.
+program's own lines and columns: the traceback of an exception is the program's call stack. One
+class holds it all (some 30 lines above the usual bound): each method is a node of the tree, and
+they call each other in every direction.
 
 Each block pays for its operations when it is entered (``m.budget -= n``), and loops and generator
 sections give control back when the budget of the slice is spent.
