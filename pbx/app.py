@@ -9,6 +9,7 @@ selector; signals come in through a wake-up pipe.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -22,10 +23,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from pbx.datadir import DataDirectory
+from pbx.datadir import DataDirectory, DataDirectoryError
 from pbx.eventlog import use_keys
 from pbx.roles import Role, RoleContext
-from pbx.settings import Settings, parse_listener
+from pbx.settings import Settings, kafka_servers, parse_listener
 from pbx.settings_source import settings_to_raw
 from pbx.supervisor import (
     Action,
@@ -67,24 +68,41 @@ def _project(context: RoleContext) -> int:
     return run(context)
 
 
-ROLES: Final[dict[str, Role]] = {"signal": _signal, "media": _media, "project": _project}
-"""Imported when they start: the media process never loads SQLAlchemy, the projections no SIP."""
+def _log(context: RoleContext) -> int:
+    from pbx.log_role import run
+
+    return run(context)
+
+
+ROLES: Final[dict[str, Role]] = {
+    "signal": _signal,
+    "media": _media,
+    "project": _project,
+    "log": _log,
+}
+"""Imported when they start: the media process never loads SQLAlchemy, the projections no SIP, and
+none but the log role kafka-python."""
 
 
 def plans_for(settings: Settings) -> list[RolePlan]:
     """The roles a server with these settings has."""
     local_media = settings.media.engine == "local"
+    clustered = bool(kafka_servers(settings.eventlog.engine))
+    log_first = ("log",) if clustered else ()
     plans = [
         # Calls are ended by signal with the help of media, and its last events are projected.
         RolePlan(
             "signal",
-            needs=("media",) if local_media else (),
+            needs=(*(("media",) if local_media else ()), *log_first),
             stop_phase=0,
             answers=True,
             reloads=True,
         ),
-        RolePlan("project", stop_phase=1),
+        RolePlan("project", needs=log_first, stop_phase=1),
     ]
+    if clustered:
+        # It makes the file one of a cluster before others open it, and ships what they leave.
+        plans.insert(0, RolePlan("log", stop_phase=2))
     if local_media:
         plans.insert(0, RolePlan("media", stop_phase=1))
     return plans
@@ -100,7 +118,25 @@ def serve(data: DataDirectory, settings: Settings) -> int:
     if settings.privacy.keys:
         use_keys(data.path, settings.privacy.keys)
     with data.owned():
+        check_engine(data, settings)
         return Processes(data, settings, plans_for(settings)).run()
+
+
+def check_engine(data: DataDirectory, settings: Settings) -> None:
+    """A log that is part of a cluster must not go on alone: its nodes would disagree."""
+    from pbx.eventlog import LOG_FILE  # here, since this process has no other use for them
+    from pbx.eventlog.embedded import CLUSTER_FORMAT, format_of
+
+    servers = kafka_servers(settings.eventlog.engine)
+    if not servers and format_of(data.path / LOG_FILE) == CLUSTER_FORMAT:
+        raise DataDirectoryError(
+            f"the log in {data.path} is part of a cluster: name its brokers"
+            ' (eventlog.engine = "kafka:HOST:PORT"), or begin with another --data DIR'
+        )
+    if servers and importlib.util.find_spec("kafka") is None:
+        raise DataDirectoryError(
+            "the log on Kafka needs kafka-python: pip install 'ringlog[kafka]'"
+        )
 
 
 def role_command(data: DataDirectory) -> Command:

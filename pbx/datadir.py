@@ -36,6 +36,8 @@ class DataDirectory:
         self.lock = self.run / "lock"
         self.media_socket = self.run / "media.sock"
         """Where the media service takes the NG protocol from the signal role."""
+        self.log_socket = self.run / "log.sock"
+        """Where the log role of a cluster's node takes decisions from the other processes."""
         self.applied = self.run / "applied"
         """Position up to which the running server has taken commands up."""
 

@@ -138,6 +138,36 @@ def parse_engine(text: str) -> str:
     return f"ng:{host_port(*parse_host_port(place, port_low=1))}"
 
 
+def parse_log_engine(text: str) -> str:
+    """``embedded`` or ``kafka:HOST:PORT[,HOST:PORT…]``. Raises ``ValueError``."""
+    if text == "embedded":
+        return text
+    prefix, _, places = text.partition(":")
+    if prefix != "kafka":
+        raise ValueError(text)
+    for place in places.split(","):
+        host, colon, port = place.strip().rpartition(":")
+        if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) <= 65535):
+            raise ValueError(text)
+    return f"kafka:{','.join(place.strip() for place in places.split(','))}"
+
+
+def kafka_servers(engine: str) -> list[str]:
+    """The brokers named by ``eventlog.engine``; none if the log is embedded."""
+    return engine.removeprefix("kafka:").split(",") if engine.startswith("kafka:") else []
+
+
+def parse_topic_prefix(text: str) -> str:
+    """The beginning of a Kafka topic's name, or nothing. Raises ``ValueError``."""
+    if text and not (
+        text.isascii()
+        and text.replace("-", "").replace("_", "").replace(".", "a").isalnum()
+        and len(text) <= 100
+    ):
+        raise ValueError(text)
+    return text
+
+
 def parse_ng(text: str) -> str:
     """``auto``, ``off`` or ``HOST:PORT``. Raises ``ValueError``."""
     if text in ("auto", "off"):
@@ -199,6 +229,10 @@ LINE: Final = Form("a text of one line", parse_line)
 LINK: Final = Form('"off" or HOST:PORT with a numeric host', parse_link)
 SECRET: Final = Form("16 characters or more", parse_secret)
 NODE: Final = Form("a name of ASCII letters, digits, hyphens and points", parse_node)
+LOG_ENGINE: Final = Form('"embedded" or "kafka:HOST:PORT[,HOST:PORT…]"', parse_log_engine)
+TOPIC_PREFIX: Final = Form(
+    "ASCII letters, digits, points, hyphens, underscores", parse_topic_prefix
+)
 DIGEST: Final = _one_of("SHA-256", "MD5")
 DATABASE: Final = Form('"postgresql://USER@HOST/DATABASE" or an empty text', parse_database)
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
@@ -489,6 +523,12 @@ class MediaSettings:
 class EventLogSettings:
     """The event log of this node."""
 
+    engine: str = key(
+        "embedded",
+        '"embedded" keeps the log on this machine alone; "kafka:HOST:PORT,…" makes this node one '
+        "of a cluster whose log is on Kafka (docs/kafka.md). There is no way back for a log.",
+        form=LOG_ENGINE,
+    )
     commit_ms: float = key(
         10.0,
         "How long facts from the wire may wait to be committed together.",
@@ -560,6 +600,82 @@ class PrivacySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class KafkaSettings:
+    """The cluster's log on Kafka; used if ``eventlog.engine`` names brokers."""
+
+    prefix: str = key(
+        "",
+        "Put before the names of all topics (pbx.calls …), where several clusters share Kafka.",
+        form=TOPIC_PREFIX,
+    )
+    partitions: int = key(
+        6,
+        "Partitions of each topic but pbx.config, which has one. Chosen for ever when the topics "
+        "are made: it decides where a stream lies.",
+        low=1,
+        high=1000,
+    )
+    replication: int = key(
+        0, "Copies of each partition; 0: three, or as many as there are brokers.", low=0, high=10
+    )
+    min_insync: int = key(
+        0,
+        "Copies that must have a record before it counts; 0: replication less one.",
+        low=0,
+        high=9,
+    )
+    calls_days: int = key(
+        0,
+        "How long Kafka keeps pbx.calls, pbx.nodes and pbx.cdrs; 0: for ever. Nodes keep their own "
+        "copies whatever this says.",
+        unit="days",
+        low=0,
+        high=100_000,
+    )
+    messages_days: int = key(
+        0, "How long Kafka keeps pbx.messages; 0: for ever.", unit="days", low=0, high=100_000
+    )
+    security: str = key(
+        "PLAINTEXT",
+        "How to speak with the brokers.",
+        form=_one_of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
+    )
+    ca_file: str = key("", "PEM file of the authorities that brokers' certificates are checked by.")
+    certificate: str = key("", "PEM file with this client's certificate, if brokers ask for one.")
+    key_file: str = key("", "PEM file with its private key.")
+    sasl_mechanism: str = key(
+        "SCRAM-SHA-512",
+        "How to log in where `security` is SASL.",
+        form=_one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
+    )
+    sasl_user: str = key("", "Who logs in.")
+    sasl_password_file: str = key("", "File whose first line is the password.")
+    decide_s: float = key(
+        5.0,
+        "How long a decision (an account, a binding) may wait for Kafka before it is refused.",
+        unit="s",
+        low=0.1,
+        high=600,
+    )
+    unknown_s: float = key(
+        30.0,
+        "How long one that was sent may wait for its outcome before its caller is told that the "
+        "outcome is unknown.",
+        unit="s",
+        low=1,
+        high=3600,
+    )
+    backlog_alarm: int = key(
+        10_000,
+        "Events that Kafka has not got yet above which a warning is logged. They wait on this "
+        "node's disk, 500 bytes each, whatever their number.",
+        unit="events",
+        low=1,
+        high=1_000_000_000,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """The operator's log on standard error."""
 
@@ -595,5 +711,6 @@ class Settings:
     cluster: ClusterSettings = field(default_factory=ClusterSettings)
     readmodel: ReadModelSettings = field(default_factory=ReadModelSettings)
     privacy: PrivacySettings = field(default_factory=PrivacySettings)
+    kafka: KafkaSettings = field(default_factory=KafkaSettings)
     log: LogSettings = field(default_factory=LogSettings)
     cdr: CdrSettings = field(default_factory=CdrSettings)

@@ -16,12 +16,14 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support import kafka_broker
 
 # Two busy cores make any deadline flaky, and data generation slow now and then.
 settings.register_profile(
@@ -77,7 +79,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"left out {count} tests that need {name}: {remedy}")
 
 
+@pytest.fixture(scope="session")
+def kafka_servers() -> Iterator[list[str]]:
+    """Addresses of a real broker, for all tests together: each makes topics of its own. Tests
+    that use it are marked ``needs("kafka-broker")``."""
+    with kafka_broker.KafkaCluster() as cluster:
+        yield cluster.servers
+
+
 def _available(name: str) -> bool:
+    if name == "kafka-broker":
+        return importlib.util.find_spec("kafka") is not None and kafka_broker.installed()
     return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pbx.eventlog.embedded import EmbeddedLog
+from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog, format_of
 from pbx.eventlog.keystore import FileStore, KeyStore, create_private
 from pbx.eventlog.memory import MemoryLog
 from pbx.eventlog.port import TIME_DISORDER_NS, EventLog, EventWriter
@@ -26,7 +26,14 @@ from pbx.eventlog.sealing import Keys, memory_keys
 from pbx.eventlog.subscription import Subscription, follow
 from pbx.eventlog.writer import LogWriter
 from pbx.kernel.clock import Clock
-from pbx.kernel.errors import Conflict, DecodeError, LogError, LogFormatError, LogUnavailable
+from pbx.kernel.errors import (
+    Conflict,
+    DecodeError,
+    LogError,
+    LogFormatError,
+    LogUnavailable,
+    OutcomeUnknown,
+)
 
 LOG_FILE: Final = "log.sqlite3"
 KEYS_FILE: Final = "keys.sqlite3"
@@ -45,6 +52,8 @@ def open_log(
 ) -> EmbeddedLog:
     """Open, or create, the log in `data_dir` (which must exist).
 
+    The file says whether this node is one of a cluster: then it is a ``ClusterLog``.
+
     Without `unseal` the key file is not touched and sealed fields read ``[sealed]``: for
     everything that shows events to people; ``"personal"`` opens who called whom, for those who
     make records of it, and no secrets. `seal_personal`: what is appended tells nobody without
@@ -56,9 +65,14 @@ def open_log(
         )
     else:
         codec = Codec()
-    return EmbeddedLog(
-        data_dir / LOG_FILE, codec=codec, node=node, clock=clock, busy_timeout_s=busy_timeout_s
-    )
+    path = data_dir / LOG_FILE
+    kind = EmbeddedLog
+    if format_of(path) == CLUSTER_FORMAT:
+        # Imported for nodes of a cluster only; none of it imports kafka-python.
+        from pbx.eventlog.kafka.log import ClusterLog
+
+        kind = ClusterLog
+    return kind(path, codec=codec, node=node, clock=clock, busy_timeout_s=busy_timeout_s)
 
 
 def open_keys(data_dir: Path) -> Keys:
@@ -126,6 +140,7 @@ __all__ = [
     "LogWriter",
     "MemoryLog",
     "Meta",
+    "OutcomeUnknown",
     "Position",
     "Record",
     "Subscription",

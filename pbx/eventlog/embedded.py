@@ -25,10 +25,10 @@ import threading
 import time
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pbx.eventlog.keystore import create_private
 from pbx.eventlog.memory import same_fact
@@ -55,6 +55,8 @@ APPLICATION_ID: Final = 0x52_4C_4F_47
 """``RLOG`` in the file header: `file log.sqlite3` tells what it is."""
 FORMAT: Final = 1
 """``PRAGMA user_version``; a program refuses a log of a later format."""
+CLUSTER_FORMAT: Final = 2
+"""That of a log which is a node's part of a cluster (:mod:`pbx.eventlog.kafka`)."""
 
 CHUNK: Final = 1000
 """Rows a reader fetches at once: each fetch is a short snapshot, so that no reader keeps the WAL
@@ -67,12 +69,10 @@ for it ten times as much: this is 0.2 % of a core."""
 FAR_BEHIND: Final = 10_000
 """Positions behind the head from which reading a category goes by the stream key."""
 
-_COLUMNS: Final = (
-    "stream, version, type, time_ns, node, actor, correlation, causation, tenant, data"
-)
-_ONE: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+COLUMNS: Final = "stream, version, type, time_ns, node, actor, correlation, causation, tenant, data"
+ONE_ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _INSERTS: Final = tuple(
-    (count, f"INSERT INTO events ({_COLUMNS}) VALUES {', '.join([_ONE] * count)}")
+    (count, f"INSERT INTO events ({COLUMNS}) VALUES {', '.join([ONE_ROW] * count)}")
     for count in (64, 32, 16, 8, 4, 2, 1)
 )
 _SCHEMA: Final = """
@@ -98,6 +98,9 @@ class EmbeddedLog:
 
     `busy_timeout_s` bounds how long an append waits for another process that is writing.
     """
+
+    format: ClassVar[int] = FORMAT
+    """What the file must have; a subclass knows another."""
 
     def __init__(
         self,
@@ -216,7 +219,7 @@ class EmbeddedLog:
 
     def _insert_fact(self, database: sqlite3.Connection, row: Row) -> None:
         present = database.execute(
-            f"SELECT {_COLUMNS} FROM events WHERE stream = ? AND version = ?",
+            f"SELECT {COLUMNS} FROM events WHERE stream = ? AND version = ?",
             (row[STREAM], row[VERSION]),
         ).fetchone()
         if present is not None and same_fact(present, row):
@@ -348,7 +351,7 @@ class EmbeddedLog:
     ) -> list[Record]:
         codec = self._codec
         rows = self._query(
-            f"SELECT position, {_COLUMNS} FROM events WHERE {where} ORDER BY {order} LIMIT {limit}",
+            f"SELECT position, {COLUMNS} FROM events WHERE {where} ORDER BY {order} LIMIT {limit}",
             values,
         )
         return [Record(codec, *row) for row in rows]
@@ -406,12 +409,12 @@ class EmbeddedLog:
         try:
             (found,) = database.execute("PRAGMA user_version").fetchone()
             (owner,) = database.execute("PRAGMA application_id").fetchone()
-            if found > FORMAT or owner not in (0, APPLICATION_ID):
+            if found not in (0, self.format) or owner not in (0, APPLICATION_ID):
                 raise LogFormatError(
                     f"event log {self.path} has format {found} of another or a newer program;"
-                    f" this one reads format {FORMAT}"
+                    f" this one reads format {self.format}"
                 )
-            if found < FORMAT:
+            if not found:
                 database.execute("PRAGMA journal_mode = WAL")
                 database.execute("BEGIN IMMEDIATE")
                 database.execute(_SCHEMA)
@@ -420,6 +423,19 @@ class EmbeddedLog:
                 database.execute("COMMIT")
         finally:
             database.close()
+
+
+def format_of(path: Path) -> int:
+    """The format of the log at `path`; 0 if there is none, or none that can be read (who opens
+    it says what is wrong)."""
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(path, timeout=1.0)) as database:
+            found: int = database.execute("PRAGMA user_version").fetchone()[0]
+    except sqlite3.Error:
+        return 0
+    return found
 
 
 def _of_types(patterns: Sequence[str]) -> tuple[str, tuple[str, ...]]:

@@ -6,9 +6,9 @@ One contract test class runs on every implementation (``tests/contract/test_even
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from pbx.eventlog.record import START, Entry, Meta, Position, Record
+from pbx.eventlog.record import START, Decision, Entry, Meta, Position, Record
 from pbx.eventlog.registry import Codec
 from pbx.kernel.errors import Conflict
 from pbx.kernel.events import Event
@@ -102,6 +102,23 @@ class EventLog(Protocol):
 
     def close(self) -> None:
         """Release files; waiting readers return."""
+        ...
+
+
+@runtime_checkable
+class AsksOthers(Protocol):
+    """A log that has some decisions made elsewhere: those take a while, and many may be on their
+    way at once."""
+
+    def asks(self, decision: Decision) -> bool:
+        """Whether this decision is one of them."""
+        ...
+
+    def submit(self, decision: Decision, done: Callable[[Position | Exception], None]) -> None:
+        """Have it made. `done` gets what ``append`` would return or raise, on some thread.
+
+        What was committed before counts as known to whoever decided.
+        """
         ...
 
 

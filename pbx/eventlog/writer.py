@@ -9,6 +9,8 @@ Fed by the event loop of the signal role through :meth:`LogWriter.observe` and
 - While the log takes nothing (disk full, locked), decisions fail with
   :class:`~pbx.kernel.errors.LogUnavailable` and facts stay queued, in order, until it does. No
   restart is needed. :attr:`LogWriter.healthy` says so; new calls are refused meanwhile.
+- In a cluster some decisions take a round trip to Kafka (:class:`~pbx.eventlog.port.AsksOthers`).
+  They are handed over once the facts before them are committed; nothing waits behind them.
 - The queue is bounded. Past `bound` events the oldest statistics go first; the facts about calls
   go only past ten times the bound, the newest first, so that what is in the log stays a prefix of
   what happened.
@@ -26,7 +28,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeAlias
 
-from pbx.eventlog.port import EventLog
+from pbx.eventlog.port import AsksOthers, EventLog
 from pbx.eventlog.record import TYPE, Decision, Entry, Meta, Position, Row, make_rows
 from pbx.kernel.clock import Clock, SystemClock
 from pbx.kernel.errors import Conflict, LogUnavailable
@@ -83,6 +85,7 @@ class LogWriter:
         bound: int = BOUND,
     ) -> None:
         self._log = log
+        self._asks: AsksOthers | None = log if isinstance(log, AsksOthers) else None
         self._encode = log.codec.encode
         self._notify = notify
         clock = clock if clock is not None else SystemClock()
@@ -282,6 +285,33 @@ class LogWriter:
                 self._in_flight.append(self._queue.popleft())
 
     def _commit(self) -> list[Completion]:
+        if self._asks is not None:
+            return self._commit_and_ask(self._asks)
+        return self._commit_all()
+
+    def _commit_and_ask(self, asks: AsksOthers) -> list[Completion]:
+        """Commit what this node decides, then hand over what it does not."""
+        asked = [e for e in self._in_flight if isinstance(e, _Pending) and asks.asks(e)]
+        if not asked:
+            return self._commit_all()
+        everything = self._in_flight
+        self._in_flight = [e for e in everything if not (isinstance(e, _Pending) and asks.asks(e))]
+        completions: list[Completion] = []
+        if self._in_flight:
+            try:
+                completions = self._commit_all()
+            except LogUnavailable:
+                self._in_flight += asked  # refused with the others
+                raise
+        for entry in asked:
+            asks.submit(entry, partial(self._decided, entry.done))
+        return completions
+
+    def _decided(self, done: Done, verdict: Position | Exception) -> None:
+        """On a thread of the log."""
+        self._complete([(done, verdict)])
+
+    def _commit_all(self) -> list[Completion]:
         try:
             verdicts = self._log.commit(self._in_flight)
         except LogUnavailable:

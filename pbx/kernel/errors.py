@@ -7,6 +7,7 @@
     ├── LogError
     │   ├── Conflict          the stream is not at the expected version: load and decide again
     │   ├── LogUnavailable    nothing can be appended now (disk full, locked …): refuse new work
+    │   │   └── OutcomeUnknown  an append was sent and may still take effect: look before repeating
     │   ├── LogFormatError    the log was written by a newer or another program
     │   └── DecodeError       a stored event does not fit its declared shape
     └── ReadModelError
@@ -45,6 +46,10 @@ class Conflict(LogError):
 
 class LogUnavailable(LogError):
     """The log takes nothing now. The text says why in words an operator can act on."""
+
+
+class OutcomeUnknown(LogUnavailable):
+    """The append was sent, and its outcome did not come back in time: it may still take effect."""
 
 
 class LogFormatError(LogError):

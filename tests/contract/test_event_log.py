@@ -42,8 +42,18 @@ def row(stream: str, version: int, *, time_ns: int = 1, data: bytes = b'{"leg_id
     return (stream, version, "leg.digit.v1", time_ns, "n", "", "", "", "", data)
 
 
-@pytest.fixture(params=["memory", "embedded"])
+KAFKA = pytest.param("kafka", marks=[pytest.mark.interop, pytest.mark.needs("kafka-broker")])
+
+
+@pytest.fixture(params=["memory", "embedded", KAFKA])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventLog]:
+    if request.param == "kafka":
+        from tests.support.cluster_node import cluster_node, new_topics
+
+        servers = request.getfixturevalue("kafka_servers")
+        with cluster_node(tmp_path, servers, new_topics(servers)) as node:
+            yield node.log
+        return
     opened: EventLog
     if request.param == "memory":
         opened = MemoryLog(node="n1")

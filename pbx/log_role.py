@@ -1,0 +1,81 @@
+"""The log role of a node in a cluster: the only process that speaks Kafka.
+
+Ships this node's journal, reads what all nodes wrote into its replica, and has decisions made by
+Kafka's order (:mod:`pbx.eventlog.kafka`). Calls go on without it: facts wait in the journal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Final
+
+from pbx.eventlog import LOG_FILE
+from pbx.eventlog.kafka.service import LogService
+from pbx.kernel.errors import LogError
+from pbx.roles import Fatal, RoleContext
+from pbx.settings import kafka_servers
+
+log = logging.getLogger("pbx.log")
+
+CATCH_UP_S: Final = 5.0
+"""A node that starts waits so long for what others wrote; then it starts with what it has."""
+FIRST_CATCH_UP_S: Final = 30.0
+"""The same for a node that knows nothing yet: without accounts it would refuse its phones."""
+LOOK_S: Final = 1.0
+SWITCH_INTERVAL_S: Final = 0.001
+"""Five threads pass a decision on; at the default of 5 ms each may wait for a busy one."""
+
+
+def run(context: RoleContext) -> int:
+    """Be the log role until SIGTERM."""
+    settings = context.settings
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    logging.getLogger("kafka").setLevel("CRITICAL")  # it tells every failed attempt; we tell states
+    path = context.data.path / LOG_FILE
+    with _asked_to_stop() as asked:
+        try:
+            service = LogService(
+                path,
+                context.data.log_socket,
+                kafka_servers(settings.eventlog.engine),
+                settings.kafka,
+                settings.server.node,
+            )
+        except LogError as error:
+            raise Fatal(str(error)) from error
+        service.start()
+        try:
+            patience_s = FIRST_CATCH_UP_S if service.is_new else CATCH_UP_S
+            if not service.wait_caught_up(patience_s):
+                log.warning("starting without what other nodes wrote: %s", service.trouble)
+            if service.fatal:
+                raise Fatal(service.fatal)
+            context.ready()
+            while not select.select([asked], [], [], LOOK_S)[0]:
+                if service.fatal:
+                    log.error("%s", service.fatal)
+                    return 1
+        finally:
+            service.stop()
+    return 0
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[int]:
+    """A descriptor that becomes readable when the role is told to end."""
+    asked, asks = os.pipe()
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os.write(asks, b"."))
+        yield asked
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # we are ending
+        os.close(asked)
+        os.close(asks)
