@@ -54,12 +54,13 @@ def run(context: RoleContext) -> int:
             patience_s = FIRST_CATCH_UP_S if service.is_new else CATCH_UP_S
             if not service.wait_caught_up(patience_s):
                 log.warning("starting without what other nodes wrote: %s", service.trouble)
-            if service.fatal:
-                raise Fatal(service.fatal)
+            if reason := service.failure():
+                raise Fatal(reason)
             context.ready()
             while not select.select([asked], [], [], LOOK_S)[0]:
-                if service.fatal:
-                    log.error("%s", service.fatal)
+                if reason := service.failure():
+                    # Restarts do not mend it: calls go on, the operator is told again and again.
+                    log.error("%s", reason)
                     return 1
         finally:
             service.stop()

@@ -33,6 +33,14 @@ Keep = Callable[["Record"], bool]
 def register(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser("log", help="the event log: show, filter, follow, explain a call")
+    parser.add_argument(
+        "action",
+        nargs="?",
+        choices=("show", "init", "status"),
+        default="show",
+        help="show events (default); init: make and check the topics of a log on Kafka; "
+        "status: what waits for Kafka, and how far this node has read",
+    )
     parser.add_argument("--follow", action="store_true", help="go on with events as they come")
     parser.add_argument(
         "--call",
@@ -57,6 +65,14 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print events; with ``--json`` one object a line."""
+    if arguments.action != "show":
+        from pbx.cli import log_cluster
+
+        return (
+            log_cluster.init(arguments)
+            if arguments.action == "init"
+            else log_cluster.status(arguments)
+        )
     with opened_log(arguments) as log:
         stream = arguments.stream
         if arguments.call:

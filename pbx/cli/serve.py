@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 from pbx.cli.common import add_options, settings_of
 from pbx.datadir import DataDirectory
-from pbx.settings import LISTENER, Listener, parse_listener
+from pbx.kernel.errors import DomainError
+from pbx.settings import LISTENER, Listener, kafka_servers, parse_listener
 from pbx.settings_source import Raw
 
 if TYPE_CHECKING:
@@ -62,6 +63,10 @@ def _run(arguments: argparse.Namespace) -> int:
     set_up_logging(settings.log, "server")
     data = DataDirectory(Path(settings.server.data))
     if arguments.demo:
+        if kafka_servers(settings.eventlog.engine):
+            raise DomainError(
+                "--demo makes accounts of one machine alone; on a cluster make them by pbx account"
+            )
         prepare_demo(data, settings)
     install(data)
     return serve(data, settings)

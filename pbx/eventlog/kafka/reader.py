@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, OffsetOutOfRangeError
 
+from pbx.eventlog.kafka.categories import CONFIG
 from pbx.eventlog.kafka.envelope import decode_envelope
 from pbx.eventlog.kafka.replica import Met, Own, Replica
 from pbx.kernel.errors import DecodeError, LogUnavailable
@@ -146,6 +147,13 @@ class Reader:
                 found[TopicPartition(topic.name, number)] = f"{topic.category}/{number}"
         _check_counts(known, found.values())
         begins = consumer.beginning_offsets(list(found))
+        if not known and replica.has_shared_events():
+            ends = consumer.end_offsets(list(found))
+            if any(ends[place] for place, name in found.items() if name.startswith(CONFIG)):
+                raise _Mismatch(
+                    "this data directory has accounts of its own and the cluster has others: start"
+                    " the node with a new --data DIR (only the first node may bring its log along)"
+                )
         new = {name: begins[place] for place, name in found.items() if name not in known}
         if new:
             replica.add_partitions(new)

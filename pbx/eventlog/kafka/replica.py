@@ -187,6 +187,14 @@ class Replica:
             )
         self._load()
 
+    def has_shared_events(self) -> bool:
+        """Whether the log has events that other nodes have a say in."""
+        found = self._database.execute(
+            "SELECT 1 FROM events WHERE stream NOT GLOB 'call/*' AND stream NOT GLOB 'node/*'"
+            " LIMIT 1"
+        ).fetchone()
+        return found is not None
+
     def cut(self, partition: int, base_offset: int) -> None:
         """Kafka deleted what this node had not read: go on from `base_offset`."""
         with self._database:

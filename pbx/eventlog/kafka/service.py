@@ -121,7 +121,7 @@ class LogService:
 
     def wait_caught_up(self, timeout_s: float) -> bool:
         """Wait until everything that Kafka had at the start is in the replica; False if it did
-        not get there in time, or never will (:attr:`fatal`)."""
+        not get there in time, or never will (:meth:`failure`)."""
         return self._reader.wait_caught_up(timeout_s)
 
     def stop(self, drain_s: float = DRAIN_S) -> None:
@@ -133,8 +133,7 @@ class LogService:
         self._reader.stop()
         self._verdicts.close()
 
-    @property
-    def fatal(self) -> str:
+    def failure(self) -> str:
         """Why it cannot go on until somebody mended it; empty if it can."""
         return self._reader.fatal
 
@@ -153,7 +152,7 @@ class LogService:
         return {
             "brokers": self._servers,
             "reachable": not self.trouble,
-            "trouble": self.fatal or self.trouble,
+            "trouble": self.failure() or self.trouble,
             "backlog_events": backlog.events,
             "backlog_oldest_s": round(backlog.oldest_s, 3),
             "lag_records": self._reader.lag,
@@ -180,6 +179,6 @@ class LogService:
     def _watch_over(self) -> None:
         with closing(Journal(self._path)) as journal:
             while not self._halt.wait(WATCH_S):
-                self._alarms.reachable(self.fatal or self.trouble, time.monotonic())
+                self._alarms.reachable(self.failure() or self.trouble, time.monotonic())
                 count, oldest_s = journal.backlog(limit=self._settings.backlog_alarm + 1)
                 self._alarms.backlog(count, oldest_s)

@@ -379,7 +379,8 @@ class Shipper:
     def _partition_of_stream(self, stream: str) -> int:
         partitions = self._by_category[category_of(stream)]
         # As Kafka's own clients choose it, so that a key's partition can be told by anybody.
-        return partitions[(murmur2(stream.encode()) & 0x7FFFFFFF) % len(partitions)]
+        number: int = (murmur2(stream.encode()) & 0x7FFFFFFF) % len(partitions)
+        return partitions[number]
 
     def _expire(self) -> None:
         """Answer those whose time is over; called with the lock held."""

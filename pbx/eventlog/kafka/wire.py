@@ -82,9 +82,10 @@ def frame(message: Decide | Ask | Answer) -> bytes:
 def question(data: bytes) -> Decide | Ask:
     """Raises :class:`DecodeError`."""
     try:
-        return _QUESTION(data)
+        asked: Decide | Ask = _QUESTION(data)
     except msgspec.DecodeError as error:
         raise DecodeError(str(error)) from error
+    return asked
 
 
 def answer(data: bytes) -> Answer:
