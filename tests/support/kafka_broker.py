@@ -80,17 +80,21 @@ def fetch() -> None:
 class Broker:
     """One broker process. Ports stay the same over :meth:`stop` and :meth:`start`."""
 
-    def __init__(self, number: int, folder: Path, port: int, controller_port: int) -> None:
+    def __init__(
+        self, number: int, folder: Path, port: int, controller_port: int, seen_port: int
+    ) -> None:
         self.number = number
         self.folder = folder
         self.port = port
         self.controller_port = controller_port
+        self.seen_port = seen_port
+        """Where clients find it: that of a proxy, if there is one."""
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
-        """``HOST:PORT``."""
-        return f"127.0.0.1:{self.port}"
+        """``HOST:PORT`` for clients."""
+        return f"127.0.0.1:{self.seen_port}"
 
     def format(self, cluster_id: str, voters: str, brokers: int) -> None:
         """Write the settings and make the storage."""
@@ -100,7 +104,8 @@ class Broker:
             "process.roles": "broker,controller",
             "node.id": self.number,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://127.0.0.1:{self.controller_port}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},"
+            f"CONTROLLER://127.0.0.1:{self.controller_port}",
             "advertised.listeners": f"PLAINTEXT://{self.address}",
             "controller.listener.names": "CONTROLLER",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
@@ -199,13 +204,23 @@ class Broker:
 class KafkaCluster:
     """Some brokers; a context manager that ends them and removes their data."""
 
-    def __init__(self, brokers: int = 1) -> None:
+    def __init__(self, brokers: int = 1, *, proxied: bool = False) -> None:
+        """`proxied`: clients come over a port where a :class:`~tests.support.tcp_proxy.TcpProxy`
+        of the caller listens."""
         self._folder = Path(tempfile.mkdtemp(prefix="ringlog-kafka-"))
-        ports = _free_ports(2 * brokers)
-        self.brokers = [
-            Broker(n + 1, self._folder / str(n + 1), ports[2 * n], ports[2 * n + 1])
-            for n in range(brokers)
-        ]
+        ports = _free_ports(3 * brokers)
+        self.brokers = []
+        for n in range(brokers):
+            port, controller_port, seen_port = ports[3 * n : 3 * n + 3]
+            self.brokers.append(
+                Broker(
+                    n + 1,
+                    self._folder / str(n + 1),
+                    port,
+                    controller_port,
+                    seen_port if proxied else port,
+                )
+            )
 
     @property
     def servers(self) -> list[str]:
