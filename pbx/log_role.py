@@ -53,9 +53,11 @@ def run(context: RoleContext) -> int:
         try:
             patience_s = FIRST_CATCH_UP_S if service.is_new else CATCH_UP_S
             if not service.wait_caught_up(patience_s):
+                if reason := service.failure():
+                    raise Fatal(reason)
+                if service.is_new:
+                    raise Fatal(f"this node has seen nothing of the cluster yet: {service.trouble}")
                 log.warning("starting without what other nodes wrote: %s", service.trouble)
-            if reason := service.failure():
-                raise Fatal(reason)
             context.ready()
             while not select.select([asked], [], [], LOOK_S)[0]:
                 if reason := service.failure():

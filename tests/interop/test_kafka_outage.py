@@ -181,6 +181,21 @@ def test_an_outage_loses_nothing_and_doubles_nothing(
         assert "Kafka is reached again" in node.said()
 
 
+def test_a_node_without_calls_notices_too(
+    lone_broker: tuple[KafkaCluster, TcpProxy], tmp_path: Path
+) -> None:
+    """Nothing is sent that could get lost: a decision is refused, not left open."""
+    cluster, proxy = lone_broker
+    settings = new_topics(cluster.servers, SETTINGS)
+    with RoleNode(tmp_path / "n1", cluster.servers, settings, "n1") as node:
+        for trouble in (proxy.stall, proxy.cut):
+            with _away(proxy, trouble):
+                time.sleep(OUTAGE_S)
+                assert decide(node, "x") == "refused"
+            node.await_ready()
+        assert decide(node, "x") == "made"
+
+
 def test_a_decision_caught_by_an_outage_is_settled_when_kafka_is_back(
     lone_broker: tuple[KafkaCluster, TcpProxy], tmp_path: Path
 ) -> None:

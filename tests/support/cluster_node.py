@@ -118,6 +118,12 @@ class RoleNode:
                 stderr=log,
             )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """Of the role."""
+        assert self._process is not None
+        return self._process.pid
+
     def await_ready(self, timeout_s: float = CATCH_UP_S) -> None:
         """Until it can decide."""
         deadline = time.monotonic() + timeout_s

@@ -28,6 +28,9 @@ BATCH: Final = 500
 """Records to a transaction: it keeps the file's write lock for some ten milliseconds."""
 POLL_MS: Final = 500
 RETRY_S: Final = 1.0
+ASK_S: Final = 1.0
+"""Silence after which a broker is asked whether it is there."""
+ASK_TIMEOUT_MS: Final = 2500
 MALFORMED_LOGGED: Final = 10
 """A topic full of foreign records must not fill the operator's log."""
 
@@ -70,6 +73,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name="log-reader", daemon=True)
         self._ids: dict[TopicPartition, int] = {}
         self._malformed = 0
+        self._asked = 0
         self.caught_up = threading.Event()
         """Everything that Kafka had at the start is in the replica."""
         self.lag = -1
@@ -123,13 +127,19 @@ class Reader:
             except _Mismatch as error:
                 self.fatal = str(error)
                 raise
+            heard_at = time.monotonic()
             while not self._stop.is_set():
                 try:
                     polled = consumer.poll(timeout_ms=POLL_MS, max_records=BATCH)
                 except OffsetOutOfRangeError:
                     return  # assigned anew, the bounds are checked
+                now = time.monotonic()
                 if polled:
                     self._apply(replica, polled)
+                    heard_at = now
+                elif now - heard_at >= ASK_S:
+                    self._ask(consumer)
+                    heard_at = time.monotonic()
                 self._measure(consumer, replica)
         finally:
             consumer.close()
@@ -186,6 +196,18 @@ class Reader:
                 )  # fmt: skip
                 replica.cut(id_, begins[place])
                 consumer.seek(place, begins[place])
+
+    def _ask(self, consumer: KafkaConsumer) -> None:
+        """Nothing came for a while: is there nothing, or nobody? A decision that is not sent to
+        a broker that is gone can be refused with certainty."""
+        self._asked = (self._asked + 1) % len(self._ids)
+        place = list(self._ids)[self._asked]
+        try:
+            consumer.end_offsets([place], timeout_ms=ASK_TIMEOUT_MS)
+        except KafkaError as error:
+            self._trouble(f"the leader of {place.topic}/{place.partition} does not answer: {error}")
+        else:
+            self._trouble("")
 
     def _apply(self, replica: Replica, polled: dict[TopicPartition, list[object]]) -> None:
         batch: list[Met] = []

@@ -97,6 +97,7 @@ class LogService:
             self.writer,
             lambda: connect.producer(servers, settings, name),
             verdict=self._verdicts.verdict,
+            away=lambda: bool(self._troubles["reader"]),
             decide_s=settings.decide_s,
             unknown_s=settings.unknown_s,
             trouble=lambda text: self._note("shipper", text),

@@ -82,7 +82,8 @@ class _Asked:
 class Shipper:
     """Sends for the log at `path`. `connect` makes a producer.
 
-    `verdict` looks a decision of a former life up: (position or 0, version), or None.
+    `verdict` looks a decision of a former life up: (position or 0, version), or None. `away` says
+    whether the reader has lost Kafka.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Shipper:
         connect: Callable[[], KafkaProducer],
         *,
         verdict: Callable[[str], tuple[Position, int] | None],
+        away: Callable[[], bool],
         decide_s: float,
         unknown_s: float,
         trouble: Callable[[str], None],
@@ -100,6 +102,7 @@ class Shipper:
         self._writer = writer
         self._connect = connect
         self._verdict = verdict
+        self._away = away
         self._decide_s = decide_s
         self._unknown_s = unknown_s
         self._trouble = trouble
@@ -214,7 +217,7 @@ class Shipper:
     def reachable(self) -> bool:
         """Whether what is sent is met soon, as far as we know."""
         session = self._session
-        return session is not None and session.live and not self._stalled()
+        return session is not None and session.live and not self._stalled() and not self._away()
 
     def _stalled(self) -> bool:
         waiting = self._in_flight > 0 or any(a.session for a in self._asked.values())
@@ -320,12 +323,12 @@ class Shipper:
             with self._changed:
                 self._expire()
                 waiting = any(not a.session for a in self._asked.values())
-                if not (sent or more) and not session.error and not self._stopping:
+                if not (sent or more or session.error or self._stopping):
                     self._changed.wait(0.002 if waiting and self.reachable else POLL_S)
 
     def _send_decisions(self, session: Session, journal: Journal) -> bool:
         with self._changed:
-            if self._stalled():
+            if self._stalled() or self._away():
                 return False
             waiting = [a for a in self._asked.values() if not a.session]
         sent = False
