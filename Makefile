@@ -12,7 +12,7 @@ SEEDS   ?= 20
 CALLS   ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup unit sim interop bench sanitize fmt lint types imports check clean
+.PHONY: help run test setup unit sim interop race bench sanitize fmt lint types imports check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -41,8 +41,11 @@ unit: $(VENV)/.installed-test ## Tests without real programs, coverage of sip an
 sim: $(VENV)/.installed-test ## Simulated calls with faults: SEEDS=20 CALLS=500
 	$(BIN)/pytest -q -n auto tests/simulation --seeds $(SEEDS) --calls $(CALLS) $(ARGS)
 
-interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamailio, rtpengine, pjsua2
+interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamailio, rtpengine, pjsua2, Kafka
 	$(BIN)/pytest -q -m interop $(ARGS)
+
+race: $(VENV)/.installed-test ## Two nodes decide on the same accounts over Kafka, 10,000 times
+	RACES=10000 $(BIN)/pytest -q -s tests/interop/test_kafka_race.py $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Measure beside the peers, writes benchmarks/RESULTS.md
 	$(PYTHON3) -m benchmarks $(ARGS)

@@ -76,6 +76,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     tests_without = terminalreporter.config.stash.get(LEFT_OUT, Counter())
     for name, count in sorted(tests_without.items()):
         remedy = f"apt-get install {packages[name]}" if name in packages else "make setup"
+        if name == "kafka-broker":
+            remedy = "apt-get install default-jre-headless maven, then make setup"
         terminalreporter.write_line(f"left out {count} tests that need {name}: {remedy}")
 
 

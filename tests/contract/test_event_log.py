@@ -30,6 +30,7 @@ from pbx.eventlog import (
 from pbx.eventlog.embedded import CHUNK, CHUNK_BACK, FAR_BEHIND
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import Decision, Row
+from tests.support.fake_kafka import FakeKafka, FakeLogRole
 
 SECOND = 1_000_000_000
 
@@ -45,7 +46,7 @@ def row(stream: str, version: int, *, time_ns: int = 1, data: bytes = b'{"leg_id
 KAFKA = pytest.param("kafka", marks=[pytest.mark.interop, pytest.mark.needs("kafka-broker")])
 
 
-@pytest.fixture(params=["memory", "embedded", KAFKA])
+@pytest.fixture(params=["memory", "embedded", "replica", KAFKA])
 def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventLog]:
     if request.param == "kafka":
         from tests.support.cluster_node import cluster_node, new_topics
@@ -53,6 +54,11 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventLog]:
         servers = request.getfixturevalue("kafka_servers")
         with cluster_node(tmp_path, servers, new_topics(servers)) as node:
             yield node.log
+        return
+    if request.param == "replica":
+        node = FakeLogRole(FakeKafka(), tmp_path, "n1")
+        yield node.log
+        node.close()
         return
     opened: EventLog
     if request.param == "memory":

@@ -20,6 +20,8 @@ import pytest
 
 from pbx.app import Processes, plans_for, role_command, serve
 from pbx.datadir import DataDirectory, DataDirectoryError
+from pbx.eventlog import LOG_FILE, EmbeddedLog
+from pbx.eventlog.kafka.replica import join
 from pbx.settings import Settings
 from pbx.settings_source import load_settings
 from pbx.supervisor import RolePlan
@@ -186,6 +188,23 @@ def test_the_roles_of_a_server_follow_its_media_engine() -> None:
         foreign = load_settings(overrides={"media": {"engine": engine}})
         assert [plan.name for plan in plans_for(foreign)] == ["signal", "project"]
         assert plans_for(foreign)[0].needs == ()
+
+
+def test_a_node_of_a_cluster_has_a_log_role_that_starts_first_and_stops_last() -> None:
+    settings = load_settings(overrides={"eventlog": {"engine": "kafka:k1:9092,k2:9092"}})
+    plans = {plan.name: plan for plan in plans_for(settings)}
+    assert set(plans) == {"log", "media", "signal", "project"}
+    assert "log" in plans["signal"].needs
+    assert "log" in plans["project"].needs
+    assert plans["log"].stop_phase > max(plans["signal"].stop_phase, plans["project"].stop_phase)
+
+
+def test_a_log_of_a_cluster_does_not_go_on_alone(data: DataDirectory) -> None:
+    data.prepare()
+    EmbeddedLog(data.path / LOG_FILE).close()
+    join(data.path / LOG_FILE, "w")
+    with pytest.raises(DataDirectoryError, match="part of a cluster"):
+        serve(data, Settings())
 
 
 def test_the_real_roles_are_started_without_the_current_folder(data: DataDirectory) -> None:

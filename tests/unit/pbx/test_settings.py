@@ -15,11 +15,14 @@ from pbx.settings import (
     Listener,
     Settings,
     host_port,
+    kafka_servers,
     parse_database,
     parse_engine,
     parse_host_port,
     parse_listener,
+    parse_log_engine,
     parse_ng,
+    parse_topic_prefix,
     without_password,
 )
 from pbx.settings_source import (
@@ -339,6 +342,36 @@ def test_what_is_no_listener(text: str) -> None:
 def test_what_is_no_media_engine(text: str) -> None:
     with pytest.raises(ValueError):
         parse_engine(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "kafka",
+        "kafka:",
+        "kafka:host",
+        "kafka:host:0",
+        "kafka:host:70000",
+        "kafka:a:1,",
+        "nats:a:1",
+    ],
+)
+def test_what_is_no_log_engine(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_log_engine(text)
+
+
+def test_log_engines_and_topic_prefixes() -> None:
+    assert parse_log_engine("embedded") == "embedded"
+    engine = parse_log_engine("kafka:k1.example.org:9092, [::1]:9093")
+    assert kafka_servers(engine) == ["k1.example.org:9092", "[::1]:9093"]
+    assert kafka_servers("embedded") == []
+    assert parse_topic_prefix("") == ""
+    assert parse_topic_prefix("prod-1.eu_") == "prod-1.eu_"
+    for text in ("a b", "ä", "x/", "x" * 101):
+        with pytest.raises(ValueError):
+            parse_topic_prefix(text)
 
 
 def test_media_engines_and_ng_places() -> None:
