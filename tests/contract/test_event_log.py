@@ -56,9 +56,9 @@ def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[EventLog]:
             yield node.log
         return
     if request.param == "replica":
-        node = FakeLogRole(FakeKafka(), tmp_path, "n1")
-        yield node.log
-        node.close()
+        fake = FakeLogRole(FakeKafka(), tmp_path, "n1")
+        yield fake.log
+        fake.close()
         return
     opened: EventLog
     if request.param == "memory":

@@ -121,15 +121,6 @@ def check(facts: list[Facts], nodes: list[RoleNode]) -> None:
             assert len(found) >= count
 
 
-Trouble = Callable[[KafkaCluster, TcpProxy], Any]
-TROUBLES: dict[str, Trouble] = {
-    "killed": lambda cluster, _: killed(cluster.brokers[0]),
-    "hanging": lambda cluster, _: paused(cluster.brokers[0]),
-    "cut": lambda _, proxy: _away(proxy, proxy.cut),
-    "silent": lambda _, proxy: _away(proxy, proxy.stall),
-}
-
-
 @contextlib.contextmanager
 def _away(proxy: TcpProxy, begin: Callable[[], None]) -> Iterator[None]:
     begin()
@@ -137,6 +128,15 @@ def _away(proxy: TcpProxy, begin: Callable[[], None]) -> Iterator[None]:
         yield
     finally:
         proxy.heal()
+
+
+Trouble = Callable[[KafkaCluster, TcpProxy], Any]
+TROUBLES: dict[str, Trouble] = {
+    "killed": lambda cluster, _: killed(cluster.brokers[0]),
+    "hanging": lambda cluster, _: paused(cluster.brokers[0]),
+    "cut": lambda _, proxy: _away(proxy, proxy.cut),
+    "silent": lambda _, proxy: _away(proxy, proxy.stall),
+}
 
 
 @pytest.fixture(scope="module")

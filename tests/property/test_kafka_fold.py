@@ -114,12 +114,12 @@ def history(draw: Draw) -> tuple[list[Envelope], list[Writer]]:
     writers = [Writer("a"), Writer("b")]
     for number in range(draw.draw(st.integers(1, 40))):
         writer = draw.draw(st.sampled_from(writers))
-        if late and draw.draw(st.booleans()):
+        if late and bool(draw.draw(st.sampled_from((False, True)))):
             partition.append(late.pop(draw.draw(st.integers(0, len(late) - 1))))
         if writer.broken:
             partition.append(writer.begin(partition))
             writer.resume(partition)
-        if draw.draw(st.booleans()):
+        if bool(draw.draw(st.sampled_from((False, True)))):
             writer.journal.append((draw.draw(st.sampled_from(STREAMS)), f"{writer.name}{number}"))
         record = writer.fact()
         if record is None:
@@ -133,7 +133,7 @@ def history(draw: Draw) -> tuple[list[Envelope], list[Writer]]:
         if fate in ("late", "again"):
             late.append(record)
         # A lost answer is noticed at once or some records later: those behind it are sent first.
-        if fate in ("late", "lost") and draw.draw(st.booleans()):
+        if fate in ("late", "lost") and bool(draw.draw(st.sampled_from((False, True)))):
             writer.broken = True
     for writer in writers:
         partition.append(writer.begin(partition))
@@ -211,7 +211,7 @@ def _read_in_pieces(draw: Draw, path: Path, partition: list[Envelope]) -> None:
             ]
         )
         at = min(end, len(values))
-        if draw.draw(st.booleans()):
+        if bool(draw.draw(st.sampled_from((False, True)))):
             replica.close()
             replica = Replica(path)
     replica.close()

@@ -323,7 +323,7 @@ class Shipper:
             with self._changed:
                 self._expire()
                 waiting = any(not a.session for a in self._asked.values())
-                if not (sent or more or session.error or self._stopping):
+                if not (sent or more) and not session.error:
                     self._changed.wait(0.002 if waiting and self.reachable else POLL_S)
 
     def _send_decisions(self, session: Session, journal: Journal) -> bool:

@@ -17,6 +17,10 @@ from pbx.eventlog.record import ANY_VERSION
 from pbx.kernel.errors import DecodeError
 
 
+def nothing(_stream: str) -> int | None:
+    return None
+
+
 def record(
     session: int = 1,
     seq: int = 2,
@@ -48,18 +52,18 @@ def record(
 def test_a_record_counts_as_the_successor_in_its_lane(
     lane: Lane | None, session: int, seq: int, outcome: Outcome
 ) -> None:
-    verdict = fold(record(session, seq), lane, {}.get)
+    verdict = fold(record(session, seq), lane, nothing)
     assert verdict.outcome is outcome
     assert verdict.in_lane == (outcome is Outcome.VALID)
 
 
 def test_a_reader_of_a_cut_partition_takes_the_first_of_a_lane_and_of_a_stream() -> None:
-    verdict = fold(record(3, 8, expected=41), None, {}.get, cut=True)
+    verdict = fold(record(3, 8, expected=41), None, nothing, cut=True)
     assert verdict == Verdict(Outcome.VALID, (42,), 42)
-    assert fold(
-        record(3, 8, expected=40), Lane(3, 7), {"account/a@b": 42}.get, cut=True
-    ).outcome is (Outcome.CONFLICT)
-    assert fold(record(3, 8, expected=ANY_VERSION), None, {}.get, cut=True).versions == (1,)
+    assert fold(record(3, 8, expected=40), Lane(3, 7), lambda _: 42, cut=True).outcome is (
+        Outcome.CONFLICT
+    )
+    assert fold(record(3, 8, expected=ANY_VERSION), None, nothing, cut=True).versions == (1,)
 
 
 @pytest.mark.parametrize(
@@ -92,7 +96,7 @@ def test_a_fact_counts_whatever_happened(current: int | None, wished: int, versi
 
 def test_a_barrier_counts_and_has_no_events() -> None:
     barrier = Envelope("", "w", 2, 1, [])
-    assert fold(barrier, Lane(1, 9), {}.get) == Verdict(Outcome.VALID)
+    assert fold(barrier, Lane(1, 9), nothing) == Verdict(Outcome.VALID)
 
 
 def test_an_envelope_comes_back_as_it_was_sent() -> None:
