@@ -1,0 +1,137 @@
+"""Whole servers on one Kafka: what one node decides, all know; a node that dies leaves nothing
+open; the consumer that the documentation shows reads the same."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from pbx.settings import KafkaSettings
+from tests.interop.peers.processes import await_condition
+from tests.interop.peers.raw_phone import a_call_works
+from tests.support.cluster_node import contents, new_topics
+from tests.support.server_process import ROOT, ServerProcess
+
+pytestmark = pytest.mark.needs("kafka-broker")
+
+TOML = """
+[server]
+node = "{name}"
+[eventlog]
+engine = "kafka:{servers}"
+[kafka]
+prefix = "{prefix}"
+partitions = 2
+[sip]
+client_ips = ["127.0.0.0/8"]
+[media]
+ng = "off"
+"""
+KNOWN_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def settings(kafka_servers: list[str]) -> KafkaSettings:
+    return new_topics(kafka_servers)
+
+
+@pytest.fixture(scope="module")
+def servers(
+    kafka_servers: list[str], settings: KafkaSettings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[ServerProcess]]:
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                ServerProcess(
+                    tmp_path_factory.mktemp(name),
+                    settings=TOML.format(
+                        name=name, servers=",".join(kafka_servers), prefix=settings.prefix
+                    ),
+                )
+            )
+            for name in ("n1", "n2")
+        ]
+
+
+def streams(server: ServerProcess) -> set[str]:
+    return {event["stream"] for event in server.events()}
+
+
+def test_what_one_node_decides_all_know_within_a_second(servers: list[ServerProcess]) -> None:
+    first, second = servers
+    first.create_domain()
+    for name in ("alice", "bob"):
+        first.create_account(name)
+    decided = time.monotonic()
+    await_condition(lambda: "account/bob@test.example" in streams(second), "bob at the other node")
+    assert time.monotonic() - decided < KNOWN_S + 1.0, "a second, and the command that looks"
+    assert "alice" in second.run("account", "list")
+
+
+def test_a_call_on_one_node_is_in_the_log_of_the_other(servers: list[ServerProcess]) -> None:
+    first, second = servers
+    a_call_works(first)
+    (call,) = {stream for stream in streams(first) if stream.startswith("call/")}
+    mine = [event["type"] for event in first.events("--stream", call)]
+    assert mine[-1] == "call.ended.v1"
+    await_condition(
+        lambda: [event["type"] for event in second.events("--stream", call)] == mine,
+        "the call at the other node",
+    )
+
+
+def test_a_node_that_was_killed_closes_its_calls_and_ships_them(
+    servers: list[ServerProcess],
+) -> None:
+    first, second = servers
+    before = streams(first)
+    first.kill()
+    first.start()
+    a_call_works(first)
+    (call,) = {s for s in streams(first) - before if s.startswith("call/")}
+    await_condition(
+        lambda: "call.ended.v1" in [e["type"] for e in second.events("--stream", call)],
+        "the call at the other node",
+    )
+    await_condition(
+        lambda: '"backlog_events": 0' in first.run("log", "status", "--json"), "nothing waits"
+    )
+
+
+def test_the_consumer_of_the_documentation_reads_what_nodes_read(
+    servers: list[ServerProcess], kafka_servers: list[str], settings: KafkaSettings
+) -> None:
+    page = (ROOT / "docs" / "kafka.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = code.replace('"pbx.config"', repr(f"{settings.prefix}pbx.config"))
+    code = code.replace('"k1:9092"', repr(kafka_servers))
+    code = code.replace('"earliest"', '"earliest", consumer_timeout_ms=3000')
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    ).stdout
+    wanted = [(row[1], row[2], row[3]) for row in contents(servers[0].data)["pbx.config/0"]]
+    read = [line.split()[:3] for line in said.splitlines()]
+    assert [(stream, int(version), name) for stream, version, name in read] == wanted
+    assert len(wanted) >= 5
+
+
+def test_the_log_on_kafka_is_left_only_on_purpose(servers: list[ServerProcess]) -> None:
+    """A server that is stopped, then started without its brokers, must not go on alone."""
+    first, _ = servers
+    assert "reachable  yes" in first.run("log", "status")
+    first.stop()
+    alone = subprocess.run(
+        [sys.executable, "-m", "pbx", "serve", "--data", str(first.data)],
+        env={**first.environment, "RINGLOG_EVENTLOG__ENGINE": "embedded"},
+        capture_output=True,
+        text=True,
+    )
+    assert alone.returncode == 1
+    assert "part of a cluster" in alone.stderr
+    first.start()
