@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -282,3 +283,26 @@ def test_the_leader_of_partitions_dies(tmp_path: Path) -> None:
                 assert decide(other, f"with{number}") == "made"
             facts.kill()
             check([facts], [node, other])
+
+
+def test_two_servers_on_copies_of_one_directory_say_so(
+    kafka_servers: list[str], tmp_path: Path
+) -> None:
+    settings = new_topics(kafka_servers, SETTINGS)
+    with RoleNode(tmp_path / "n1", kafka_servers, settings, "n1"):
+        pass
+    shutil.copytree(tmp_path / "n1", tmp_path / "copy", ignore=shutil.ignore_patterns("run"))
+    with (
+        RoleNode(tmp_path / "n1", kafka_servers, settings, "n1") as node,
+        Facts(node, tmp_path / "facts1"),
+    ):
+        copy = RoleNode(tmp_path / "copy", kafka_servers, settings, "n2")
+        copy.start()
+        try:
+            with Facts(copy, tmp_path / "facts2"):
+                deadline = time.monotonic() + 60
+                while "another server writes as this one" not in node.said() + copy.said():
+                    assert time.monotonic() < deadline, node.said() + copy.said()
+                    time.sleep(0.1)
+        finally:
+            copy.kill()

@@ -11,21 +11,26 @@ Written by the shipper, read by :mod:`pbx.eventlog.kafka.reader` and by foreign 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 
 from pbx.eventlog.record import Row
 from pbx.kernel.errors import DecodeError
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What the replica's file can store; a record with more is none of ours."""
+MAX_EVENTS: Final = 4096
+"""Events of one append: their index has twelve bits in a position."""
+
 
 class WireEvent(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One event; names as in :class:`pbx.eventlog.record.Record`."""
 
     type: str
-    time_ns: int
+    time_ns: Count
     data: msgspec.Raw
-    version: int = 0
+    version: Count = 0
     """What the writer took it for; the fold has the last word. 0: the log numbers it."""
     node: str = ""
     actor: str = ""
@@ -40,14 +45,14 @@ class Envelope(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     stream: str
     writer: str
     """Which log file wrote it; a random name for the life of the file."""
-    session: int
-    seq: int
+    session: Count
+    seq: Count
     """Counts the records of this writer and session in this partition from 1, without gaps."""
-    events: list[WireEvent]
-    expected: int | None = None
+    events: Annotated[list[WireEvent], msgspec.Meta(max_length=MAX_EVENTS)]
+    expected: Annotated[int, msgspec.Meta(ge=-1, le=2**62)] | None = None
     """Of a decision: version of the stream it was based on, -1 for any. None: a fact."""
     id: str = ""
-    at: int = 0
+    at: Count = 0
 
     @property
     def is_barrier(self) -> bool:

@@ -17,9 +17,9 @@ from typing import Any, ClassVar, Final
 from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog
 from pbx.eventlog.kafka.categories import is_shared
 from pbx.eventlog.kafka.client import DecisionClient
-from pbx.eventlog.kafka.envelope import wire_event
+from pbx.eventlog.kafka.envelope import MAX_EVENTS, wire_event
 from pbx.eventlog.kafka.partition import FeedReader, PartitionLog
-from pbx.eventlog.kafka.wire import MAX_EVENTS, MAX_RECORD_BYTES, Decide
+from pbx.eventlog.kafka.wire import MAX_RECORD_BYTES, Decide
 from pbx.eventlog.record import Decision, Entry, Meta, Position, Record, make_rows
 from pbx.eventlog.registry import Codec
 from pbx.kernel.clock import Clock

@@ -31,6 +31,8 @@ from pbx.kernel.errors import LogFormatError, LogUnavailable
 
 BUSY_S: Final = 5.0
 """Others write for milliseconds."""
+MOVED: Final = 100
+"""Tentative versions of a stream that are moved for one record: half a millisecond."""
 VERSIONS_KEPT: Final = 50_000
 """Streams whose version is kept in memory (about 10 MB); others cost one look into the file."""
 VERDICTS_KEPT: Final = 10_000
@@ -324,13 +326,24 @@ class Replica:
         return position
 
     def _make_room(self, stream: str, version: int) -> None:
-        """Move the journal's tentative versions behind the one that Kafka gave to another."""
+        """Move the journal's tentative versions behind the one that Kafka gave to another.
+
+        They keep their order, unless there are so many that moving them for every record would
+        keep the file locked: then the one in the way goes to the end. All get their final
+        versions, in order, as they are met.
+        """
         rows = self._database.execute(
             "SELECT position, version FROM events AS e WHERE stream = ? AND version >= ? AND NOT"
             " EXISTS (SELECT 1 FROM shipped WHERE shipped.position = e.position)"
-            " ORDER BY version DESC",
-            (stream, version),
+            " ORDER BY version DESC LIMIT ?",
+            (stream, version, MOVED + 1),
         ).fetchall()
+        if len(rows) > MOVED:
+            self._database.execute(
+                "UPDATE events SET version = ? WHERE stream = ? AND version = ?",
+                (rows[0][1] + 1, stream, version),
+            )
+            return
         for position, tentative in rows:
             self._database.execute(
                 "UPDATE events SET version = ? WHERE position = ?", (tentative + 1, position)

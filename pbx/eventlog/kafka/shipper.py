@@ -19,6 +19,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -52,7 +53,8 @@ BARRIER_S: Final = 15.0
 BACK_OFF_S: Final = 0.25
 BACK_OFF_MAX_S: Final = 5.0
 RIVALS: Final = 3
-"""Times that a session may be ended by a later one of the same writer before we say why."""
+RIVALS_S: Final = 60.0
+"""Sessions ended by later ones of the same writer, so many in so short a time, are no accident."""
 
 SendAnswer = Callable[[Answer], None]
 
@@ -115,7 +117,8 @@ class Shipper:
         self._session: Session | None = None
         self._above = 0
         """A session of this writer that others have seen: ours must be later."""
-        self._rivals = 0
+        self._rivals: deque[float] = deque(maxlen=RIVALS)
+        """When sessions were ended by later ones of this writer."""
         self._sent: Position = 0
         """The journal was sent up to here in this session."""
         self._in_flight = 0
@@ -200,8 +203,9 @@ class Shipper:
                 session.error = session.error or "a record was lost on the way"
             elif verdict.outcome is Outcome.FENCED and item.lane is not None:
                 self._above = max(self._above, item.lane.session)
-                session.error = session.error or "a later session of this log was met"
-                self._rivals += 1
+                if not session.error:
+                    session.error = "a later session of this log was met"
+                    self._rivals.append(time.monotonic())
         elif session is None or record.session > session.number:
             self._above = max(self._above, record.session)
         if not verdict.in_lane:
@@ -267,7 +271,7 @@ class Shipper:
             return
         reason = session.error or reason
         session.end(reason)
-        if self._rivals >= RIVALS:
+        if len(self._rivals) == RIVALS and time.monotonic() - self._rivals[0] < RIVALS_S:
             reason = (
                 "another server writes as this one: was its data directory copied? Give the copy"
                 " a log of its own (docs/kafka.md)"
@@ -305,7 +309,6 @@ class Shipper:
             for asked in self._asked.values():
                 asked.session = 0
             self._sent = journal.shipped_up_to()
-            self._rivals = 0
         self._trouble("")
 
     def _broke(self, reason: str) -> None:

@@ -19,8 +19,6 @@ MAX_FRAME_BYTES: Final = 4 * 1024 * 1024
 """More than a Kafka record may have (:data:`MAX_RECORD_BYTES`) and its envelope."""
 MAX_RECORD_BYTES: Final = 3 * 1024 * 1024
 """Largest append: mail and recordings are blobs, never events."""
-MAX_EVENTS: Final = 4096
-"""Events of one append: their index has twelve bits in a position."""
 
 
 class Decide(msgspec.Struct, tag="decide", frozen=True, omit_defaults=True):

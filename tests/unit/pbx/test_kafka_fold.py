@@ -120,6 +120,8 @@ _EVENT = b'{"type":"t","time_ns":1,"data":{}}'
         b'{"stream":"a","writer":"w","session":0,"seq":1,"events":[]}',
         b'{"stream":"a","writer":"w","session":1,"seq":0,"events":[]}',
         b'{"stream":"a","writer":"w","session":1,"seq":1,"events":[%s,%s]}' % (_EVENT, _EVENT),
+        b'{"stream":"a","writer":"w","session":99999999999999999999,"seq":1,"events":[]}',
+        b'{"stream":"a","writer":"w","session":1,"seq":1,"expected":-2,"events":[]}',
         b'{"stream":"\xff","writer":"w","session":1,"seq":1,"events":[]}',
     ],
 )

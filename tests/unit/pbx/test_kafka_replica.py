@@ -102,6 +102,18 @@ def test_a_version_that_another_took_first_moves_the_facts_of_the_journal(node: 
     ]
 
 
+@pytest.mark.parametrize("facts", [3, 150])
+def test_however_many_facts_wait_they_end_in_order(node: MakeNode, facts: int) -> None:
+    a, b = node("a"), node("b")
+    a.log.commit([fact("binding/x", v, f"a{v}") for v in range(1, facts + 1)])
+    for version in range(5):
+        b.log.append("binding/x", version, [LegDigit(leg_id=f"b{version}")], Meta())
+    assert len(names(a.log, "binding/x")) == facts + 5
+    a.ship()
+    wanted = [f"b{v}" for v in range(5)] + [f"a{v}" for v in range(1, facts + 1)]
+    assert names(a.log, "binding/x") == names(b.log, "binding/x") == wanted
+
+
 def test_a_decision_counts_behind_the_facts_it_was_made_on(node: MakeNode) -> None:
     a, b = node("a"), node("b")
     a.log.commit([fact("binding/x", 1, "a1")])
