@@ -106,8 +106,14 @@ def check(facts: list[Facts], nodes: list[RoleNode]) -> None:
     """Every node's copy has every acknowledged fact once and in order, and they are equal."""
     for node in nodes:
         node.await_shipped()
-    read = [contents(node.data.path) for node in nodes]
-    assert all(one == read[0] for one in read[1:])
+    deadline = time.monotonic() + 30
+    while True:
+        # What a node shipped last may be a poll away from the others.
+        read = [contents(node.data.path) for node in nodes]
+        if all(one == read[0] for one in read[1:]):
+            break
+        assert time.monotonic() < deadline, "the copies differ"
+        time.sleep(0.2)
     events: dict[str, list[str]] = {}
     for rows in read[0].values():
         for row in rows:

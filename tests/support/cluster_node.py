@@ -137,7 +137,8 @@ class RoleNode:
         deadline = time.monotonic() + timeout_s
         while True:
             status = self.status() or {}
-            if status.get("backlog_events") == 0 and status.get("lag_records") == 0:
+            shipped = status.get("backlog_events") == 0 and status.get("lag_records") == 0
+            if shipped and status.get("reachable"):
                 return
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.name}: {status} {self.said()}")

@@ -138,7 +138,9 @@ class Reader:
                     self._apply(replica, polled)
                     heard_at = now
                 elif now - heard_at >= ASK_S:
-                    self._ask(consumer)
+                    if not self._answers(consumer):
+                        self.lag = -1  # the last end that we know of says nothing now
+                        continue
                     heard_at = time.monotonic()
                 self._measure(consumer, replica)
         finally:
@@ -197,7 +199,7 @@ class Reader:
                 replica.cut(id_, begins[place])
                 consumer.seek(place, begins[place])
 
-    def _ask(self, consumer: KafkaConsumer) -> None:
+    def _answers(self, consumer: KafkaConsumer) -> bool:
         """Nothing came for a while: is there nothing, or nobody? A decision that is not sent to
         a broker that is gone can be refused with certainty."""
         self._asked = (self._asked + 1) % len(self._ids)
@@ -206,8 +208,9 @@ class Reader:
             consumer.end_offsets([place], timeout_ms=ASK_TIMEOUT_MS)
         except KafkaError as error:
             self._trouble(f"the leader of {place.topic}/{place.partition} does not answer: {error}")
-        else:
-            self._trouble("")
+            return False
+        self._trouble("")
+        return True
 
     def _apply(self, replica: Replica, polled: dict[TopicPartition, list[object]]) -> None:
         batch: list[Met] = []
