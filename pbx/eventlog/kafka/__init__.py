@@ -1,6 +1,6 @@
 """The log on Kafka: the local file is this node's journal and its replica of all topics.
 
-``docs/kafka.md`` explains it to operators, ADR 10 to developers.
+``docs/kafka.md`` explains it to operators, ADR 13 to developers.
 
 ::
 
