@@ -26,7 +26,13 @@ from typing import Any, Final
 from pbx.datadir import DataDirectory, DataDirectoryError
 from pbx.eventlog import use_keys
 from pbx.roles import Role, RoleContext
-from pbx.settings import Settings, kafka_servers, parse_listener
+from pbx.settings import (
+    Listener,
+    Settings,
+    kafka_servers,
+    parse_cli_listener,
+    parse_listener,
+)
 from pbx.settings_source import settings_to_raw
 from pbx.supervisor import (
     Action,
@@ -74,11 +80,18 @@ def _log(context: RoleContext) -> int:
     return run(context)
 
 
+def _admin(context: RoleContext) -> int:
+    from pbx.admin.role import run
+
+    return run(context)
+
+
 ROLES: Final[dict[str, Role]] = {
     "signal": _signal,
     "media": _media,
     "project": _project,
     "log": _log,
+    "admin": _admin,
 }
 """Imported when they start: the media process never loads SQLAlchemy, the projections no SIP, and
 none but the log role kafka-python."""
@@ -105,6 +118,8 @@ def plans_for(settings: Settings) -> list[RolePlan]:
         plans.insert(0, RolePlan("log", stop_phase=2))
     if local_media:
         plans.insert(0, RolePlan("media", stop_phase=1))
+    if settings.cli.enabled:
+        plans.append(RolePlan("admin", stop_phase=0))
     return plans
 
 
@@ -307,12 +322,16 @@ class Processes:
     def _keep_ports(self, role: str) -> None:
         """A restarted role must open the ports the system chose for the first one: phones and
         scripts know them by now."""
-        places = self._supervisor.listening(role) if role == "signal" else []
-        listeners = self._settings.sip.listen
-        if len(places) != len(listeners) or all(listener.port for listener in listeners):
+        settings = self._settings
+        places = self._supervisor.listening(role)
+        if role == "signal" and _has_chosen(settings.sip.listen, places):
+            sip = tuple(parse_listener(place) for place in places)
+            self._settings = replace(settings, sip=replace(settings.sip, listen=sip))
+        elif role == "admin" and _has_chosen(settings.cli.listen, places):
+            cli = tuple(parse_cli_listener(place) for place in places)
+            self._settings = replace(settings, cli=replace(settings.cli, listen=cli))
+        else:
             return
-        chosen = tuple(parse_listener(place) for place in places)
-        self._settings = replace(self._settings, sip=replace(self._settings.sip, listen=chosen))
         self._write_settings()
 
     def _write_settings(self) -> None:
@@ -321,6 +340,11 @@ class Processes:
         draft = file.with_suffix(".new")
         draft.write_text(json.dumps(settings_to_raw(self._settings), indent=1), encoding="utf-8")
         draft.replace(file)
+
+
+def _has_chosen(wanted: Sequence[Listener], places: Sequence[str]) -> bool:
+    """Whether the system chose some of the ports."""
+    return len(places) == len(wanted) and not all(listener.port for listener in wanted)
 
 
 def _decoded(line: bytes | bytearray) -> dict[str, Any] | None:

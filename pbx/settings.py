@@ -113,6 +113,18 @@ def parse_secret(text: str) -> str:
     return text
 
 
+def parse_cli_listener(text: str) -> Listener:
+    """A listener of the command protocol: ``HOST:PORT``, with ``/tls`` behind it for TLS.
+
+    Raises ``ValueError``.
+    """
+    place, _, transport = text.strip().partition("/")
+    known = {"": "cli", "cli": "cli", "tls": "clis", "clis": "clis"}.get(transport.lower())
+    if known is None:
+        raise ValueError(text)
+    return Listener(known, *parse_host_port(place))
+
+
 def parse_network(text: str) -> Network:
     """``10.0.0.0/8`` or one address. Raises ``ValueError``."""
     return ipaddress.ip_network(text.strip())
@@ -221,6 +233,7 @@ def _one_of(*choices: str) -> Form:
 
 
 LISTENER: Final = Form('"HOST:PORT/udp", "HOST:PORT/tcp" or "HOST:PORT/tls"', parse_listener)
+CLI_LISTENER: Final = Form('"HOST:PORT" or "HOST:PORT/tls"', parse_cli_listener)
 NETWORK: Final = Form('a network such as "10.0.0.0/8" or one address', parse_network)
 ADDRESS: Final = Form('a numeric address such as "192.0.2.1" or "2001:db8::1"', parse_address)
 ADVERTISED: Final = Form("a numeric address or an empty text", parse_advertised)
@@ -700,6 +713,32 @@ class CdrSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CliSettings:
+    """The command protocol for administrators and their scripts."""
+
+    enabled: bool = key(True, "Take commands. Off: the admin role is not started.")
+    listen: tuple[Listener, ...] = key(
+        (),
+        "Sockets that take commands. Empty: 127.0.0.1:106, if it is free and this user may open "
+        "it. Passwords travel in clear without /tls, so name a public address with care.",
+        form=CLI_LISTENER,
+    )
+    connections: int = key(
+        200, "Connections together; more are closed with a word.", low=1, high=10_000
+    )
+    connections_per_source: int = key(
+        20, "Connections from one source address.", low=1, high=10_000
+    )
+    line_bytes: int = key(
+        16 * 1024 * 1024,
+        "Longest command after a login: files of applications are sent in one.",
+        unit="bytes",
+        low=65_536,
+        high=1024**3,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """All sections; ``[name]`` in the file."""
 
@@ -714,3 +753,4 @@ class Settings:
     kafka: KafkaSettings = field(default_factory=KafkaSettings)
     log: LogSettings = field(default_factory=LogSettings)
     cdr: CdrSettings = field(default_factory=CdrSettings)
+    cli: CliSettings = field(default_factory=CliSettings)

@@ -1,4 +1,4 @@
-"""``pbx account create|list|passwd|limits|delete``."""
+"""``pbx account create|list|passwd|limits|rights|delete``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def register(commands: Commands) -> None:
     """Add the parser."""
-    parser = commands.add_parser("account", help="accounts: create, list, passwd, limits, delete")
+    parser = commands.add_parser(
+        "account", help="accounts: create, list, passwd, limits, rights, delete"
+    )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
     create = actions.add_parser("create", help="create an account")
@@ -43,6 +45,18 @@ def register(commands: Commands) -> None:
     limits.add_argument("--contacts", type=int, metavar="N", help="phones registered at once")
     add_options(limits)
     limits.set_defaults(run=_limits)
+
+    rights = actions.add_parser(
+        "rights",
+        help="show or set what an account may administrate",
+        description="Without codes the rights are shown. Master may do anything (accounts of the "
+        "main domain only); Domain with others, such as CanCreateAccounts, makes an administrator "
+        "of the account's domain; none takes all away.",
+    )
+    rights.add_argument("account", metavar="NAME@DOMAIN")
+    rights.add_argument("codes", metavar="CODE", nargs="*", help="Master, UserAccounts, Domain, …")
+    add_options(rights)
+    rights.set_defaults(run=_rights)
 
     delete = actions.add_parser("delete", help="delete an account and erase its secrets")
     delete.add_argument("account", metavar="NAME@DOMAIN")
@@ -153,6 +167,27 @@ def _limits(arguments: argparse.Namespace) -> int:
             f"account {account.address}: calls {_limit(account.calls_limit)}, "
             f"contacts {account.max_contacts}"
         )
+    return 0
+
+
+def _rights(arguments: argparse.Namespace) -> int:
+    from pbx.cli.administration import settings_changes
+    from pbx.domain.accounts import account_address
+    from pbx.settings_changes import Target, read
+
+    name, domain = account_address(arguments.account)
+    address = f"{name}@{domain}"
+    with settings_changes(data_directory(arguments), actor()) as (log, changes):
+        if arguments.codes:
+            wanted = [code for code in arguments.codes if code.lower() != "none"]
+            changes.set_rights(address, wanted)
+        state, _ = read(log, Target("account", address))
+    if not state.exists:
+        raise DomainError(f"there is no account {address}; see: pbx account list")
+    if arguments.json:
+        print_json({"account": address, "rights": list(state.rights)})
+    else:
+        print(f"account {address}: {' '.join(state.rights) or 'no rights'}")
     return 0
 
 

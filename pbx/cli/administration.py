@@ -12,9 +12,10 @@ from pbx.applied import wait_applied
 from pbx.commands import Administration
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
-from pbx.eventlog import open_keys, open_log
+from pbx.eventlog import EventLog, open_keys, open_log
 from pbx.inventory import Inventory, inventory
 from pbx.kernel.errors import LogUnavailable
+from pbx.settings_changes import SettingsChanges
 
 log = logging.getLogger("pbx.server")
 
@@ -55,6 +56,20 @@ def install(data: DataDirectory) -> None:
                 administrate.install()
     except LogUnavailable as error:
         log.warning("the Router table of a new server was not written: %s", error)
+
+
+@contextlib.contextmanager
+def settings_changes(data: DataDirectory, actor: str) -> Iterator[tuple[EventLog, SettingsChanges]]:
+    """Changes of settings and rights over the log in `data`, taken up by a running server."""
+    log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
+    try:
+        before = log.head()
+        yield log, SettingsChanges(log, actor=actor, origin="cli")
+        last = max((record.position for record in log.read(before, category=CONFIG)), default=0)
+        if last:
+            wait_applied(data.applied, last, _APPLY_S)
+    finally:
+        log.close()
 
 
 def read_inventory(data: DataDirectory) -> Inventory:

@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Final
 from pbx.cli.common import add_options, settings_of
 from pbx.datadir import DataDirectory
 from pbx.kernel.errors import DomainError
-from pbx.settings import LISTENER, Listener, kafka_servers, parse_listener
+from pbx.settings import (
+    CLI_LISTENER,
+    LISTENER,
+    Listener,
+    kafka_servers,
+    parse_cli_listener,
+    parse_listener,
+)
 from pbx.settings_source import Raw
 
 if TYPE_CHECKING:
     from pbx.cli.common import Commands
 
+DEV_CLI: Final = "127.0.0.1:10106"
 DEV_LISTENERS: Final = (Listener("udp", "127.0.0.1", 5060), Listener("tcp", "127.0.0.1", 5060))
 
 
@@ -34,6 +42,13 @@ def register(commands: Commands) -> None:
         metavar="HOST:PORT[/udp|tcp|tls]",
         help="take SIP here (repeatable; port 0 picks a free one)",
     )
+    parser.add_argument(
+        "--cli",
+        action="append",
+        type=_cli_listener,
+        metavar="HOST:PORT[/tls]",
+        help="take commands of administrators here (repeatable)",
+    )
     parser.add_argument("--dev", action="store_true", help="listen on this machine only")
     parser.add_argument(
         "--demo", action="store_true", help="make two accounts on first start and print them"
@@ -49,6 +64,13 @@ def _listener(text: str) -> Listener:
         raise argparse.ArgumentTypeError(f"{text!r} is not {LISTENER.words}") from None
 
 
+def _cli_listener(text: str) -> Listener:
+    try:
+        return parse_cli_listener(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {CLI_LISTENER.words}") from None
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from pbx.app import serve
     from pbx.cli.administration import install
@@ -59,6 +81,10 @@ def _run(arguments: argparse.Namespace) -> int:
     overrides: Raw = {}
     if listeners is not None:
         overrides["sip"] = {"listen": [str(listener) for listener in listeners]}
+    if arguments.cli is not None or arguments.dev:
+        overrides["cli"] = {"listen": [str(listener) for listener in arguments.cli or ()]}
+        if arguments.cli is None:
+            overrides["cli"]["listen"] = [DEV_CLI]
     settings = settings_of(arguments, overrides)
     set_up_logging(settings.log, "server")
     data = DataDirectory(Path(settings.server.data))

@@ -17,12 +17,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Final
 
+from pbx.domain.setting_events import CONFIG as CONFIG
+from pbx.domain.setting_events import AccountSettingsChanged
 from pbx.kernel.errors import DomainError
 from pbx.kernel.events import PERSONAL, SEALED, Durability, Event, event
 from pbx.router.address import dialled_number
 from pbx.router.engine import RESERVED_DOMAINS, SPECIAL
-
-CONFIG = "pbx.config"
 
 MAX_NAME: Final = 128
 """Characters in the name of an object."""
@@ -81,6 +81,8 @@ class AccountPasswordSet(Event):
     alias_ha1: Annotated[str, SEALED] = ""
     """JSON object: alias -> its two digests. The user name is part of a digest, so a phone that
     logs in by an alias needs them; an alias given later has none before the next password."""
+    text: Annotated[str, SEALED] = ""
+    """The password itself, only where the administrator chose to keep it recoverable."""
 
 
 @event("account.limits-set.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -305,6 +307,8 @@ class Secrets:
     ha1_sha256: str
     alias_ha1: str = ""
     """Those of the aliases, see :class:`AccountPasswordSet`."""
+    text: str = ""
+    """The password itself, if it is to be kept recoverable."""
 
     def __repr__(self) -> str:
         return f"Secrets({self.realm!r}, …)"
@@ -325,10 +329,40 @@ def evolve_account(state: AccountState, happened: Event) -> AccountState:
             return replace(state, aliases=happened.aliases)
         case AccountTelnumsSet():
             return replace(state, telnums=happened.telnums)
+        case AccountSettingsChanged(section="settings"):
+            return with_settings(state, happened)
         case AccountDeleted():
             return NO_ACCOUNT
         case _:
             return state
+
+
+DEFAULT_CONTACTS: Final = 10
+
+
+def with_settings(state: AccountState, happened: AccountSettingsChanged) -> AccountState:
+    """The settings that are the account's name and limits, as one event changes them."""
+    name = changed_text(happened, "RealName", state.display_name)
+    calls = changed_limit(happened, "CallsLimit", state.calls_limit, UNLIMITED)
+    contacts = changed_limit(happened, "MaxSignalContacts", state.max_contacts, DEFAULT_CONTACTS)
+    return replace(state, display_name=name, calls_limit=calls, max_contacts=contacts)
+
+
+def changed_text(happened: AccountSettingsChanged, key: str, held: str) -> str:
+    """The text of a key after the event."""
+    value = happened.values.get(key, "" if key in happened.removed else held)
+    return value if isinstance(value, str) else held
+
+
+def changed_limit(happened: AccountSettingsChanged, key: str, held: int, absent: int) -> int:
+    """The limit of a key after the event; `absent` once it has no value of its own."""
+    if key in happened.removed:
+        return absent
+    value = happened.values.get(key, held)
+    try:
+        return UNLIMITED if str(value).lower() == "unlimited" else int(value)
+    except (TypeError, ValueError):
+        return held
 
 
 def decide_create_account(
@@ -402,5 +436,6 @@ def _password_set(secrets: Secrets) -> list[Event]:
             ha1_md5=secrets.ha1_md5,
             ha1_sha256=secrets.ha1_sha256,
             alias_ha1=secrets.alias_ha1,
+            text=secrets.text,
         )
     ]

@@ -46,14 +46,19 @@ class ServerProcess:
         options: Sequence[str] = (),
         environment: dict[str, str] | None = None,
         log_file: Path | None = None,
+        commands: bool = False,
     ) -> None:
         """`settings` is the text of a TOML settings file, `options` go to ``pbx serve``;
-        `log_file` takes standard error."""
+        `log_file` takes standard error. With `commands` it takes the command protocol."""
         self.data = data
         self.log_file = log_file or data / "server.log"
         self._wanted = list(listeners)
         self._options = tuple(options)
-        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **(environment or {})}
+        self._commands = commands
+        if commands:
+            self._options += ("--cli", "127.0.0.1:0")
+        role = {"RINGLOG_CLI__ENABLED": "true" if commands else "false"}
+        self.environment = {**os.environ, "PYTHONPATH": str(ROOT), **role, **(environment or {})}
         self.lines: list[str] = []
         """What it printed since the last start."""
         self.addresses: dict[str, tuple[str, int]] = {}
@@ -95,7 +100,9 @@ class ServerProcess:
         self._reader.start()
         self._await_ready(time.monotonic() + START_S)
         self._wanted = [
-            f"{host}:{port}/{transport}" for transport, (host, port) in self.addresses.items()
+            f"{host}:{port}/{transport}"
+            for transport, (host, port) in self.addresses.items()
+            if transport != "cli"
         ]
 
     @staticmethod
@@ -116,7 +123,7 @@ class ServerProcess:
             self.lines.append(line)
             if match := _LISTENING.match(line):
                 self.addresses[match["transport"]] = (match["host"], int(match["port"]))
-            if line == "ready":
+            if "ready" in self.lines and ("cli" in self.addresses or not self._commands):
                 return
 
     def _told(self) -> str:

@@ -183,10 +183,10 @@ def test_a_data_directory_has_one_server(data: DataDirectory) -> None:
 
 
 def test_the_roles_of_a_server_follow_its_media_engine() -> None:
-    assert [plan.name for plan in plans_for(Settings())] == ["media", "signal", "project"]
+    assert [plan.name for plan in plans_for(Settings())] == ["media", "signal", "project", "admin"]
     for engine in ("ng:127.0.0.1:2223", "off"):
         foreign = load_settings(overrides={"media": {"engine": engine}})
-        assert [plan.name for plan in plans_for(foreign)] == ["signal", "project"]
+        assert [plan.name for plan in plans_for(foreign)] == ["signal", "project", "admin"]
         assert plans_for(foreign)[0].needs == ()
 
 

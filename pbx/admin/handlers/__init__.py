@@ -1,0 +1,1 @@
+"""What the commands do, one module a subject. ``pbx.admin.table`` joins names and handlers."""

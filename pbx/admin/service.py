@@ -1,0 +1,291 @@
+"""Carries out what connections ask for: logins, commands, changes of the own password.
+
+One instance in a process, one job at a time (:meth:`AdminService.perform` takes a lock), on
+whatever thread the shell uses: jobs wait for the disk. Time and randomness come from the clock and
+the generator it is given.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from pbx.admin import credentials
+from pbx.admin.credentials import NOBODY, Plain, Stored
+from pbx.admin.dispatch import Context, dispatch
+from pbx.admin.errors import GENERAL, NO_RIGHTS, WRONG_LOGIN, CliError
+from pbx.admin.guard import GuardLimits, LoginGuard
+from pbx.admin.jobs import Client, Command, Data, Done, Job, Login, NewPassword, Outcome, Refused
+from pbx.admin.rights import Authority, authority
+from pbx.admin.sessions import SessionTable
+from pbx.admin.statistics import Statistics
+from pbx.admin.world import World
+from pbx.commands import Aggregate, execute
+from pbx.data import DataError
+from pbx.domain import blacklist
+from pbx.domain import configuration as conf
+from pbx.domain.blacklist import Blacklist
+from pbx.domain.configuration import Configuration
+from pbx.eventlog import EventLog, Meta
+from pbx.kernel.clock import Clock
+from pbx.kernel.errors import DomainError, PbxError
+from pbx.kernel.events import Event
+from pbx.objects.forms import FlowLimit, address_in, read_ip_list
+
+log = logging.getLogger("pbx.admin")
+
+ACCOUNT_FACTOR: Final = 2.0
+"""An account takes this many times the wrong logins of an address: a stranger should not be able to
+lock somebody else out with a handful of tries."""
+BLACKLIST: Final = Aggregate(blacklist.EMPTY, blacklist.evolve_blacklist)
+CHECKED_CHARS: Final = 255
+"""Longer names are those of no account."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdminConfig:
+    """What the service is told by settings."""
+
+    version: str = "0"
+    data: Path = Path()
+    guard: GuardLimits = field(default_factory=GuardLimits)
+
+
+class AdminService:
+    """See the module."""
+
+    def __init__(
+        self,
+        event_log: EventLog,
+        config: AdminConfig,
+        clock: Clock,
+        rng: Random,
+        *,
+        erase: Callable[[str], object] = lambda subject: None,
+        shut_down: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.log = event_log
+        self.config = config
+        self.clock = clock
+        self.rng = rng
+        self.erase = erase
+        """Destroys the sealing key of a stream."""
+        self.shut_down = shut_down
+        """Asks the supervisor to stop the server."""
+        self.world = World(event_log)
+        self.guard = LoginGuard(config.guard)
+        self.sessions = SessionTable()
+        self.statistics = Statistics(event_log, clock)
+        self.started_ns = clock.wall_ns()
+        self._lock = threading.Lock()
+
+    def perform(self, client: Client, job: Job) -> Outcome:
+        """Carry out a job; every trouble becomes a reply."""
+        with self._lock:
+            try:
+                self.world.catch_up()
+                return self._perform(client, job)
+            except CliError as error:
+                return Refused(error.code, str(error))
+            except DataError as error:
+                return Refused(GENERAL, f"incorrect data format: {error}")
+            except (DomainError, PbxError) as error:
+                return Refused(GENERAL, str(error))
+            except Exception:
+                # A defect costs its command, not the connection and not the service.
+                log.exception("a command of %s failed", client.account or client.address)
+                return Refused(GENERAL, "internal error, see the log of the server")
+
+    def refuses(self, address: str) -> bool:
+        """Whether connections from an address are closed unheard."""
+        with self._lock:
+            self.world.catch_up()
+            if self.exempt(address):
+                return False
+            return (
+                self.world.blacklist.holds(address, self.clock.wall_ns())
+                or self.in_list("DENIED", address)
+                or self.in_list("BLACKLISTED", address)
+            )
+
+    def greeting_name(self) -> str:
+        """The main domain, for the greeting."""
+        with self._lock:
+            self.world.catch_up()
+            return self.world.main_domain
+
+    def closed(self, client: Client) -> None:
+        """A connection is gone."""
+        with self._lock:
+            self.sessions.close(client)
+
+    def in_list(self, word: str, address: str) -> bool:
+        """Whether one of the server's address lists names an address."""
+        text = self.world.server.section("ips").get(word, "")
+        return _listed(text, address)
+
+    def exempt(self, address: str) -> bool:
+        """White holes are never locked."""
+        return self.in_list("WHITEHOLE", address)
+
+    def blacklisted(self, now_ns: int) -> dict[str, int]:
+        """Addresses refused now and until when, what other roles locked included."""
+        return self.world.blacklist.live(now_ns)
+
+    def change_blacklist(self, decide: Callable[[Blacklist], Sequence[Event]], meta: Meta) -> None:
+        """Append what `decide` makes of the list of refused addresses."""
+        execute(self.log, BLACKLIST, blacklist.STREAM, decide, meta)
+
+    # ------------------------------------------------------------------------------------ jobs
+
+    def _perform(self, client: Client, job: Job) -> Outcome:
+        match job:
+            case Login():
+                return self._login(client, job)
+            case Command(line):
+                return self._command(client, line)
+            case NewPassword(password):
+                context = self._context(client)
+                context.change_own_password(password)
+                return Done()
+
+    def _command(self, client: Client, line: str) -> Outcome:
+        self.statistics.count("pwdInputCommands")
+        result = dispatch(self._context(client), line)
+        return Done() if result is None else Data(result.value)
+
+    def _context(self, client: Client) -> Context:
+        return Context(self, client, self.authority(client.account))
+
+    def authority(self, address: str) -> Authority:
+        """The rights of an account as of now. Raises :class:`CliError` if it is gone."""
+        name, _, domain = address.partition("@")
+        if not self.world.account_exists(name, domain):
+            raise CliError(NO_RIGHTS)
+        rights = self.world.account_configuration(address).rights
+        return authority(name, domain, rights, self.world.main_domain)
+
+    # ---------------------------------------------------------------------------------- logins
+
+    def _login(self, client: Client, login: Login) -> Outcome:
+        now = self.clock.monotonic()
+        source = f"ip:{client.address}"
+        exempt = self.exempt(client.address)
+        name, domain = self._names(login.name)
+        address = f"{name}@{domain}"[:CHECKED_CHARS]
+        wait_s = 0.0 if exempt else self.guard.locked_s(source, now)
+        if wait_s or self.guard.locked_s(address, now):
+            # The proof is not even looked at; how long it takes tells nothing.
+            return Refused(WRONG_LOGIN, self._locked_text(wait_s), self.guard.delay_s(source, now))
+        known = self.world.account_exists(name, domain)
+        stored = self._stored(address) if known else NOBODY
+        proved = credentials.proves(stored if stored.realm else NOBODY, login.proof)
+        configuration = self.world.account_configuration(address) if known else Configuration()
+        reason = "" if proved else "wrong"
+        if proved:
+            reason = self._why_not(name, domain, configuration, client, login)
+        if reason:
+            return self._refused(client, address, domain, configuration, reason, now)
+        self.guard.succeeded(address)
+        client.account = address
+        self.sessions.open(client, self.clock.wall_ns(), self.rng)
+        self.statistics.count("pwdInputLogins")
+        if self.world.account_setting("LogLogin", domain, configuration):
+            log.info("%s logged in from %s", address, client.address)
+        return Done("login OK")
+
+    def _refused(
+        self,
+        client: Client,
+        address: str,
+        domain: str,
+        configuration: Configuration,
+        reason: str,
+        now: float,
+    ) -> Refused:
+        self.statistics.count("failedAUTHs")
+        log.info("a login as %s from %s was refused: %s", address, client.address, reason)
+        source = f"ip:{client.address}"
+        if not self.exempt(client.address) and self.guard.failed(source, now):
+            log.warning("%s is locked: too many wrong logins", client.address)
+        flow = self.world.account_setting("FailedLoginFlow", domain, configuration)
+        limits = self.config.guard
+        if isinstance(flow, FlowLimit) and flow.events > 0:
+            limits = GuardLimits(flow.events * ACCOUNT_FACTOR, flow.period_s, limits.lock_s)
+        if self.guard.failed(address, now, limits):
+            log.warning("%s is locked: too many wrong logins", address)
+        return Refused(WRONG_LOGIN, CliError(WRONG_LOGIN).args[0], self.guard.delay_s(source, now))
+
+    def _why_not(
+        self,
+        name: str,
+        domain: str,
+        configuration: Configuration,
+        client: Client,
+        login: Login,
+    ) -> str:
+        """Why an account that proved itself may not come in all the same; empty if it may."""
+        entry = self.world.domains[domain]
+
+        def setting(key: str) -> object:
+            return self.world.account_setting(key, domain, configuration)
+
+        if setting("UseAppPassword") is False:
+            return "the password is not enabled"
+        services = setting("AccessModes"), self.world.domain_setting("DomainAccessModes", entry)
+        if any(isinstance(enabled, frozenset) and "PWD" not in enabled for enabled in services):
+            return "the service PWD is not enabled"
+        if "Suspended" in entry.configuration.section(conf.RECORDS):
+            return "the domain is suspended"
+        permitted = setting("LoginAddresses")
+        if isinstance(permitted, list) and permitted and not address_in(permitted, client.address):
+            return "not from this address"
+        clear = isinstance(login.proof, Plain) and not client.secure
+        if clear and setting("RequireAPOP") and not _is_loopback(client.address):
+            return "a secure method is required"
+        return ""
+
+    def _names(self, text: str) -> tuple[str, str]:
+        """Account and domain that a login name means; the domain is empty if it is not ours."""
+        name, at, domain = text.strip().lower().replace("%", "@").partition("@")
+        if not at:
+            return name, self.world.main_domain
+        entry = self.world.domain(domain)
+        return name, "" if entry is None else entry.name
+
+    def _stored(self, address: str) -> Stored:
+        stream = f"account/{address}"
+        return credentials.stored_of(record.event for record in self.log.read_stream(stream))
+
+    def verify_password(self, address: str, password: str) -> bool:
+        """Whether the password is that of an existing account."""
+        stored = self._stored(address)
+        return bool(stored.realm) and credentials.proves(stored, Plain(password))
+
+    def recoverable_password(self, address: str) -> str:
+        """The text of the password; empty where only digests are kept."""
+        return self._stored(address).text
+
+    @staticmethod
+    def _locked_text(wait_s: float) -> str:
+        text: str = CliError(WRONG_LOGIN).args[0]
+        return f"{text}; too many wrong logins, wait {wait_s:.0f} s" if wait_s else text
+
+
+def _listed(text: object, address: str) -> bool:
+    if not isinstance(text, str) or not text:
+        return False
+    try:
+        return address_in(read_ip_list(text), address)
+    except ValueError:
+        return False
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

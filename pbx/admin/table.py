@@ -1,0 +1,290 @@
+"""Every command: its syntax, who may give it, what carries it out, what it shows.
+
+The one place where the language is declared. ``docs/cli.md`` is generated from it
+(``python -m pbx.admin.document``), ``LISTCLICOMMANDS`` lists it, and a test compares it with the
+names of the reference: each is here or in :data:`UNSUPPORTED` with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from pbx.admin.dispatch import Handler, Row
+from pbx.admin.handlers import accounts, domains, misc, server, sessions
+from pbx.admin.rights import (
+    ADMINISTRATOR,
+    ALL_DOMAINS,
+    EVERYBODY,
+    MASTER,
+    MONITOR,
+    SETTINGS,
+    TUNE_LOGS,
+    Needs,
+    domain,
+)
+from pbx.admin.rights import server as of_server
+from pbx.admin.syntax import Syntax
+from pbx.admin.unsupported import UNSUPPORTED
+from pbx.objects.server_keys import IP_LISTS
+
+_D: Final = "newSettings:dictionary"
+_ALL: Final = of_server(ALL_DOMAINS)
+_SET: Final = of_server(SETTINGS)
+_MON: Final = of_server(MONITOR)
+_CREATE: Final = domain("CanCreateAccounts")
+_SESSIONS: Final = domain("CanCreateWebUserSessions")
+
+
+def _row(
+    name: str, syntax: str, needs: Needs, handler: Handler, shows: str = "", about: str = ""
+) -> Row:
+    parsed = Syntax(syntax)
+    if not about:
+        names = [parameter.name for parameter in parsed.parameters()]
+        known = ("accountName", "domainName", "oldName")
+        about = next((name for name in names if name in known), "domainName")
+    return Row(name, parsed, needs, handler, shows, about)
+
+
+def _triple(noun: str, needs: Needs, handlers: tuple[Handler, Handler, Handler]) -> Iterator[Row]:
+    """GET, UPDATE and SET of a dictionary of the server."""
+    get, update, replace = handlers
+    yield _row(f"GET{noun}", "", needs, get, "dictionary")
+    yield _row(f"UPDATE{noun}", _D, needs, update)
+    yield _row(f"SET{noun}", _D, needs, replace)
+
+
+def _pair(noun: str, needs: Needs, section: str) -> Iterator[Row]:
+    """GET and SET of a dictionary of the server."""
+    get, _, replace = domains.of_server(section)
+    yield _row(f"GET{noun}", "", needs, get, "dictionary")
+    yield _row(f"SET{noun}", _D, needs, replace)
+
+
+def _of_domain(noun: str, needs: Needs, section: str) -> Iterator[Row]:
+    get, update, replace = domains.of_domain(section)
+    yield _row(f"GET{noun}", "[ domainName ]", domain(), get, "dictionary")
+    yield _row(f"UPDATE{noun}", f"[ domainName ] {_D}", needs, update)
+    yield _row(f"SET{noun}", f"[ domainName ] {_D}", needs, replace)
+
+
+def _rows() -> Iterator[Row]:
+    yield from _domain_set()
+    yield from _domain_rows()
+    yield from _account_rows()
+    yield from _session_rows()
+    yield from _server_rows()
+    yield from _misc_rows()
+
+
+def _domain_set() -> Iterator[Row]:
+    yield _row("LISTDOMAINS", "", _ALL, domains.list_domains, "array of names")
+    yield _row("MAINDOMAINNAME", "", ADMINISTRATOR, domains.main_domain_name, "string")
+    yield from _triple("DOMAINDEFAULTS", _ALL, domains.of_server("domain-defaults"))
+    yield from _triple("SERVERACCOUNTDEFAULTS", _ALL, domains.of_server("account-defaults"))
+    yield from _triple("SERVERACCOUNTPREFS", _ALL, domains.of_server("prefs"))
+    yield _row(
+        "CREATEDOMAIN", "domainName [ SHARED ] [ settings:dictionary ]", _ALL, domains.create_domain
+    )
+    yield _row("DELETEDOMAIN", "domainName [ FORCE ]", _ALL, domains.delete_domain)
+    get, replace = server.server_text("certificates", "Trusted")
+    yield _row("GETSERVERTRUSTEDCERTS", "", _ALL, get, "array of data blocks")
+    yield _row("SETSERVERTRUSTEDCERTS", "newValue:array", _ALL, replace)
+    yield from _pair("DIRECTORYINTEGRATION", _ALL, "directory")
+
+
+def _domain_rows() -> Iterator[Row]:
+    yield _row("GETDOMAINSETTINGS", "[ domainName ]", domain(), domains.get_settings, "dictionary")
+    yield _row(
+        "GETDOMAINEFFECTIVESETTINGS",
+        "[ domainName ]",
+        domain(),
+        domains.get_effective,
+        "dictionary",
+    )
+    yield _row("UPDATEDOMAINSETTINGS", f"[ domainName ] {_D}", domain(), domains.update_settings)
+    yield _row("SETDOMAINSETTINGS", f"domainName {_D}", _ALL, domains.set_settings)
+    yield from _of_domain("ACCOUNTDEFAULTS", domain(), "account-defaults")
+    yield from _of_domain("ACCOUNTDEFAULTPREFS", domain("WebUserSettings"), "prefs")
+    yield from _of_domain("ACCOUNTTEMPLATE", domain(), "template")
+    yield _row("GETDOMAINALIASES", "domainName", domain(), domains.get_aliases, "array of names")
+    yield _row(
+        "LISTADMINDOMAINS", "[ domainName ]", domain(), domains.list_admin_domains, "array of names"
+    )
+    yield _row(
+        "LISTDOMAINOBJECTS",
+        "domainName [ FILTER filter ] limit:number [ ACCOUNTS ] [ ALIASES ] [ FORWARDERS ]"
+        " [ COOKIE cookie ]",
+        domain(),
+        domains.list_objects,
+        "array: accounts, dictionary of objects, aliases, forwarders[, cookie]",
+    )
+    yield _row(
+        "LISTACCOUNTS", "[ domainName ]", domain(), domains.list_accounts, "dictionary by name"
+    )
+    yield _row("GETDOMAINLOCATION", "[ domainName ]", domain(), domains.get_location, "string")
+    yield _row("SUSPENDDOMAIN", "domainName", _ALL, domains.suspend)
+    yield _row("RESUMEDOMAIN", "domainName", _ALL, domains.resume)
+
+
+def _account_rows() -> Iterator[Row]:
+    read = domain(owner=True)
+    yield _row(
+        "CREATEACCOUNT",
+        f"accountName [ accountType:{accounts.TYPES} ] [ LEGACY ] [ settings:dictionary ]",
+        _CREATE,
+        accounts.create,
+    )
+    yield _row("RENAMEACCOUNT", "oldName INTO newName", _CREATE, accounts.rename)
+    yield _row("DELETEACCOUNT", "accountName", _CREATE, accounts.delete)
+    yield _row(
+        "SETACCOUNTTYPE",
+        "accountName accountType:MultiMailbox|AGrade|BGrade|CGrade",
+        _CREATE,
+        accounts.set_type,
+    )
+    yield _row("GETACCOUNTSETTINGS", "accountName", read, accounts.get_settings, "dictionary")
+    yield _row(
+        "GETACCOUNTEFFECTIVESETTINGS", "accountName", read, accounts.get_effective, "dictionary"
+    )
+    yield _row(
+        "GETACCOUNTONESETTING", "accountName keyName", read, accounts.get_one, "object or null"
+    )
+    yield _row("UPDATEACCOUNTSETTINGS", f"accountName {_D}", domain(), accounts.update_settings)
+    yield _row("SETACCOUNTSETTINGS", f"accountName {_D}", domain(), accounts.set_settings)
+    yield _row(
+        "SETACCOUNTPASSWORD",
+        "accountName PASSWORD newPassword [ METHOD method ] [ TAG tag ] [ CHECK ]",
+        domain("BasicSettings", owner=True),
+        accounts.set_password,
+    )
+    yield _row(
+        "VERIFYACCOUNTPASSWORD", "accountName PASSWORD password", domain(), accounts.verify_password
+    )
+    yield _row(
+        "GETACCOUNTPLAINPASSWORD",
+        "accountName",
+        of_server(MASTER),
+        accounts.get_plain_password,
+        "string",
+    )
+    yield _row("GETACCOUNTRIGHTS", "accountName", domain(), accounts.get_rights, "array of codes")
+    yield _row("SETACCOUNTRIGHTS", "accountName newRights:array", _ALL, accounts.set_rights)
+    yield _row("GETACCOUNTPREFS", "accountName", read, accounts.get_prefs, "dictionary")
+    yield _row(
+        "GETACCOUNTEFFECTIVEPREFS", "accountName", read, accounts.get_effective_prefs, "dictionary"
+    )
+    prefs = domain("WebUserSettings", owner=True)
+    yield _row("UPDATEACCOUNTPREFS", f"accountName {_D}", prefs, accounts.update_prefs)
+    yield _row("SETACCOUNTPREFS", f"accountName {_D}", prefs, accounts.set_prefs)
+    yield _row("KILLACCOUNTSESSIONS", "accountName", domain(), accounts.kill_sessions)
+    yield _row("GETACCOUNTLOCATION", "accountName", domain(), accounts.get_location, "string")
+
+
+def _session_rows() -> Iterator[Row]:
+    found = (
+        "accountName [ ADDRESS address [ FOR proxied ] ] [ PROTOCOL protocol ]"
+        " [ TRANSPORT transport ] [ CLIENT client ]"
+    )
+    yield _row("FINDACCOUNTSESSION", found, _SESSIONS, sessions.find, "string")
+    yield _row("LISTACCOUNTSESSIONS", found, _SESSIONS, sessions.list_sessions, "array of ids")
+    yield _row(
+        "GETSESSION", "sessionID [ DOMAIN domainName ]", ADMINISTRATOR, sessions.get, "dictionary"
+    )
+    yield _row("KILLSESSION", "sessionID [ DOMAIN domainName ]", ADMINISTRATOR, sessions.kill)
+
+
+def _server_rows() -> Iterator[Row]:
+    yield _row("LISTMODULES", "", _SET, server.list_modules, "array of names")
+    yield _row("GETMODULE", "moduleName", _SET, server.get_module, "dictionary")
+    yield _row("SETMODULE", f"moduleName {_D}", _SET, server.set_module)
+    yield _row("UPDATEMODULE", f"moduleName {_D}", _SET, server.update_module)
+    for noun, section in (
+        ("QUEUESETTINGS", "queue"),
+        ("SIGNALSETTINGS", "signal"),
+        ("MEDIASERVERSETTINGS", "media"),
+        ("SESSIONSETTINGS", "session"),
+        ("NETWORK", "network"),
+        ("DNRSETTINGS", "dnr"),
+        ("BANNED", "banned"),
+        ("ROUTERSETTINGS", "router"),
+    ):
+        yield from _pair(noun, _SET, section)
+    get, update, _ = domains.of_server("log")
+    yield _row("GETLOGSETTINGS", "", of_server(MONITOR, SETTINGS), get, "dictionary")
+    yield _row("UPDATELOGSETTINGS", _D, of_server(SETTINGS, TUNE_LOGS), update)
+    get, update, _ = domains.of_server("settings")
+    yield _row("GETSERVERSETTINGS", "", _SET, get, "dictionary")
+    yield _row("UPDATESERVERSETTINGS", _D, _SET, update)
+    for word in IP_LISTS:
+        get, replace = server.address_list(word)
+        yield _row(f"GET{word}IPS", "", _SET, get, "string of lines")
+        yield _row(f"SET{word}IPS", "addresses", _SET, replace)
+    intercept = domains.of_server("intercept")
+    yield _row("GETSERVERINTERCEPT", "", of_server(MASTER), intercept[0], "dictionary")
+    yield _row("SETSERVERINTERCEPT", _D, of_server(MASTER), intercept[2])
+    yield _row("GETIPSTATE", "address [ TEMP ]", _MON, server.ip_state, "string")
+    yield _row("GETTEMPBLACKLISTEDIPS", "", _MON, server.get_blacklisted, "string of addresses")
+    yield _row("SETTEMPBLACKLISTEDIPS", "addresses", _SET, server.set_blacklisted)
+    yield _row(
+        "TEMPBLACKLISTIP",
+        "address [ TIMEOUT seconds:number | DELETE ]",
+        _SET,
+        server.blacklist_address,
+    )
+    yield _row("REPORTFAILEDLOGINADDRESS", "address", _SET, server.report_failed_login)
+    yield _row("GETSTATELEMENT", "objectID", _MON, server.get_statistic, "number")
+    yield _row(
+        "SETSTATELEMENT", "objectID [ mode:INC|SET ] setValue:object", _MON, server.set_statistic
+    )
+    yield _row("GETNEXTSTATNAME", "objectID", _MON, server.next_statistic, "string")
+    yield _row("SHUTDOWN", "", of_server(MASTER), misc.shutdown)
+
+
+def _misc_rows() -> Iterator[Row]:
+    yield _row("NOOP", "", EVERYBODY, misc.noop)
+    yield _row("ECHO", "object:object", EVERYBODY, misc.echo, "the object")
+    yield _row("LISTCLICOMMANDS", "", EVERYBODY, misc.list_commands, "array of names")
+    yield _row("GETVERSION", "", EVERYBODY, misc.get_version, "string")
+    yield _row("GETSYSTEMINFO", "what", ADMINISTRATOR, misc.get_system_info, "object")
+    yield _row("GETCURRENTTIME", "", EVERYBODY, misc.get_current_time, "time stamp")
+    yield _row("WRITELOG", "logLevel:number logRecord", _MON, misc.write_log)
+
+
+def _by_name(rows: Iterator[Row]) -> dict[str, Row]:
+    found: dict[str, Row] = {}
+    for row in rows:
+        assert row.name not in found, row.name
+        found[row.name] = row
+    return found
+
+
+COMMANDS: Final[dict[str, Row]] = _by_name(_rows())
+
+OLD_NAMES: Final = {
+    "GETALLACCOUNTSDEFAULTS": "GETSERVERACCOUNTDEFAULTS",
+    "UPDATEALLACCOUNTSDEFAULTS": "UPDATESERVERACCOUNTDEFAULTS",
+    "SETALLACCOUNTSDEFAULTS": "SETSERVERACCOUNTDEFAULTS",
+    "GETDOMAIN": "GETDOMAINSETTINGS",
+    "UPDATEDOMAIN": "UPDATEDOMAINSETTINGS",
+    "SETDOMAIN": "SETDOMAINSETTINGS",
+    "GETDOMAINRULES": "GETDOMAINMAILRULES",
+    "SETDOMAINRULES": "SETDOMAINMAILRULES",
+    "GETACCOUNTRULES": "GETACCOUNTMAILRULES",
+    "SETACCOUNTRULES": "SETACCOUNTMAILRULES",
+    "GETACCOUNTRPOP": "GETACCOUNTRPOPS",
+    "SETACCOUNTRPOP": "SETACCOUNTRPOPS",
+    "GETWEBUSER": "GETACCOUNTPREFS",
+    "SETWEBUSER": "SETACCOUNTPREFS",
+    "GETSNMPELEMENT": "GETSTATELEMENT",
+    "FINDWEBUSERSESSION": "FINDACCOUNTSESSION",
+    "GETWEBUSERSESSION": "GETSESSION",
+    "KILLWEBUSERSESSION": "KILLSESSION",
+}
+"""What older clients say."""
+
+UNDOCUMENTED: Final = frozenset({"GETACCOUNTPLAINPASSWORD"})
+"""Carried out, not listed."""
+
+__all__ = ["COMMANDS", "OLD_NAMES", "UNDOCUMENTED", "UNSUPPORTED"]

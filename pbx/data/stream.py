@@ -1,0 +1,124 @@
+"""Objects out of a text that arrives in pieces: where one ends is seen, not announced.
+
+A reply may span lines and has no end mark: its end is where its brackets close. The scanner looks
+at each character once, whatever the pieces are; a complete object then goes through the reader.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from pbx.data.errors import DataLimit
+from pbx.data.reader import parse
+from pbx.data.values import DEFAULT_LIMITS, Limits, Value
+
+_OPENING: Final = "([{"
+_CLOSING: Final = ")]}"
+_NEXT: Final = re.compile(r"[\"()\[\]{}/\\<]")
+_END_OF_BARE: Final = re.compile(r"[ \t\r\n]")
+_NOT_BLANK: Final = re.compile(r"[^ \t\r\n]")
+
+
+class ObjectStream:
+    """Feed text, take objects. A bare word ends at a blank, a quoted string at a blank behind its
+    quote (another quoted string on the same line belongs to it), all else with its last bracket."""
+
+    def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
+        self._limits = limits
+        self._text = ""
+        self._at = 0
+        """Everything before was scanned."""
+        self._depth = 0
+        self._quoted = False
+        self._started = False
+
+    @property
+    def pending(self) -> int:
+        """Characters of an object that is not complete."""
+        return len(self._text)
+
+    def feed(self, text: str) -> list[Value]:
+        """The objects that are complete now.
+
+        Raises :class:`~pbx.data.errors.DataError`; the stream is of no use then, since nobody
+        knows where the next object begins.
+        """
+        self._text += text
+        found: list[Value] = []
+        while (end := self._scan()) is not None:
+            found.append(parse(self._text[:end], self._limits))
+            self._text = self._text[end:]
+            self._at, self._started = 0, False
+        if len(self._text) > self._limits.chars:
+            raise DataLimit(f"an object of more than {self._limits.chars} characters")
+        return found
+
+    def finish(self) -> list[Value]:
+        """What is left when no more text comes; raises as :meth:`feed` does if that is half."""
+        rest, self._text, self._at = self._text, "", 0
+        self._depth, self._quoted, self._started = 0, False, False
+        return [parse(rest, self._limits)] if rest.strip() else []
+
+    def _scan(self) -> int | None:
+        """The end of the object that begins the text; None if it is not there yet."""
+        text = self._text
+        if not self._started:
+            first = _NOT_BLANK.search(text, self._at)
+            if first is None:
+                self._text, self._at = "", 0
+                return None
+            self._at = first.start()
+            self._started = True
+        while self._at < len(text):
+            if self._quoted:
+                if not self._scan_quoted():
+                    return None
+                continue
+            if self._depth == 0:
+                # A word, a quoted string or the piece before a bracket.
+                character = text[self._at]
+                if character in " \t\r\n":
+                    return self._at
+                self._at += 1
+                if character == '"':
+                    self._quoted = True
+                elif character in _OPENING:
+                    self._depth = 1
+                continue
+            match = _NEXT.search(text, self._at)
+            if match is None:
+                self._at = len(text)
+                return None
+            self._at = match.end()
+            if match[0] == '"':
+                self._quoted = True
+            elif match[0] in _OPENING:
+                self._depth += 1
+                if self._depth > self._limits.depth:
+                    raise DataLimit(f"brackets nested deeper than {self._limits.depth}")
+            elif match[0] in _CLOSING:
+                self._depth -= 1
+                if self._depth == 0:
+                    return self._at
+        return None
+
+    def _scan_quoted(self) -> bool:
+        """To the end of the quoted string; False if it is not there yet."""
+        text = self._text
+        while self._at < len(text):
+            quote = text.find('"', self._at)
+            escape = text.find("\\", self._at, quote if quote >= 0 else len(text))
+            if escape >= 0:
+                if escape + 1 >= len(text):
+                    self._at = escape
+                    return False
+                self._at = escape + 2
+                continue
+            if quote < 0:
+                self._at = len(text)
+                return False
+            self._at = quote + 1
+            self._quoted = False
+            return True
+        return False
