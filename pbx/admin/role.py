@@ -18,8 +18,9 @@ from typing import Final
 from pbx import __version__
 from pbx.admin.guard import GuardLimits
 from pbx.admin.server import AdminServer, ServerLimits
-from pbx.admin.service import AdminConfig, AdminService
-from pbx.eventlog import open_keys, open_log
+from pbx.admin.service import AdminConfig, AdminService, CountCalls
+from pbx.blobs import FileBlobs
+from pbx.eventlog import EventLog, open_keys, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.kernel.errors import LogError
@@ -68,6 +69,8 @@ async def _main(context: RoleContext) -> int:
             rng,
             erase=open_keys(context.data.path).erase,
             shut_down=lambda: os.kill(os.getppid(), signal.SIGTERM),
+            blobs=FileBlobs(context.data.path / "blobs"),
+            count_calls=call_counter(context.data.path, event_log),
         )
         server = AdminServer(service, clock, rng, _limits(settings))
         try:
@@ -88,6 +91,25 @@ async def _main(context: RoleContext) -> int:
 def _limits(settings: Settings) -> ServerLimits:
     cli = settings.cli
     return ServerLimits(cli.connections, cli.connections_per_source, cli.line_bytes)
+
+
+def call_counter(data: Path, event_log: EventLog) -> CountCalls:
+    """Counts calls in the read model, as far as the project role has come."""
+
+    def count(what: str, whose: str, since_ns: int) -> int:
+        # Loaded when first asked for: SQLAlchemy is 20 MB that most servers never need here.
+        from pbx.readmodel import catch_up, open_read_model
+        from pbx.readmodel.queries import count_calls
+
+        database = open_read_model(data)
+        try:
+            catch_up(event_log, database, _PATIENCE_S)
+            with database.read() as connection:
+                return count_calls(connection, what == "CallsSent", whose, since_ns)
+        finally:
+            database.close()
+
+    return count
 
 
 async def _listen_if_possible(context: RoleContext, server: AdminServer) -> None:

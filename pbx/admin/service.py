@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 from pbx.admin import credentials
 from pbx.admin.credentials import NOBODY, Plain, Stored
@@ -26,13 +26,22 @@ from pbx.admin.rights import Authority, authority
 from pbx.admin.sessions import SessionTable
 from pbx.admin.statistics import Statistics
 from pbx.admin.world import World
+from pbx.blobs import BlobStore, MemoryBlobs
 from pbx.commands import Aggregate, execute
 from pbx.data import DataError
 from pbx.domain import blacklist
 from pbx.domain import configuration as conf
 from pbx.domain.blacklist import Blacklist
 from pbx.domain.configuration import Configuration
-from pbx.eventlog import EventLog, Meta
+from pbx.domain.logins import (
+    FAILURE_EVERY_S,
+    SUCCESS_EVERY_S,
+    LoginFailed,
+    LoginSucceeded,
+    login_stream,
+    logins_of,
+)
+from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.kernel.clock import Clock
 from pbx.kernel.errors import DomainError, PbxError
 from pbx.kernel.events import Event
@@ -57,6 +66,9 @@ class AdminConfig:
     guard: GuardLimits = field(default_factory=GuardLimits)
 
 
+CountCalls: TypeAlias = Callable[[str, str, int], int]
+
+
 class AdminService:
     """See the module."""
 
@@ -69,6 +81,8 @@ class AdminService:
         *,
         erase: Callable[[str], object] = lambda subject: None,
         shut_down: Callable[[], None] = lambda: None,
+        blobs: BlobStore | None = None,
+        count_calls: CountCalls | None = None,
     ) -> None:
         self.log = event_log
         self.config = config
@@ -78,6 +92,8 @@ class AdminService:
         """Destroys the sealing key of a stream."""
         self.shut_down = shut_down
         """Asks the supervisor to stop the server."""
+        self.blobs: BlobStore = MemoryBlobs() if blobs is None else blobs
+        self._count_calls = count_calls
         self.world = World(event_log)
         self.guard = LoginGuard(config.guard)
         self.sessions = SessionTable()
@@ -133,6 +149,13 @@ class AdminService:
     def exempt(self, address: str) -> bool:
         """White holes are never locked."""
         return self.in_list("WHITEHOLE", address)
+
+    def count_calls(self, what: str, whose: str, since_ns: int) -> int:
+        """Calls of an account, or of a domain (``@domain``), from a moment on: ``CallsSent`` or
+        ``CallsReceived``. Raises :class:`DomainError` where no read model is at hand."""
+        if self._count_calls is None:
+            raise DomainError("call records are not at hand")
+        return self._count_calls(what, whose, since_ns)
 
     def blacklisted(self, now_ns: int) -> dict[str, int]:
         """Addresses refused now and until when, what other roles locked included."""
@@ -195,6 +218,7 @@ class AdminService:
         self.guard.succeeded(address)
         client.account = address
         self.sessions.open(client, self.clock.wall_ns(), self.rng)
+        self._note_login(client, address, domain)
         self.statistics.count("pwdInputLogins")
         if self.world.account_setting("LogLogin", domain, configuration):
             log.info("%s logged in from %s", address, client.address)
@@ -211,6 +235,8 @@ class AdminService:
     ) -> Refused:
         self.statistics.count("failedAUTHs")
         log.info("a login as %s from %s was refused: %s", address, client.address, reason)
+        if domain and address.partition("@")[0] in self.world.domains[domain].accounts:
+            self._note_failure(client, address, domain)
         source = f"ip:{client.address}"
         if not self.exempt(client.address) and self.guard.failed(source, now):
             log.warning("%s is locked: too many wrong logins", client.address)
@@ -221,6 +247,25 @@ class AdminService:
         if self.guard.failed(address, now, limits):
             log.warning("%s is locked: too many wrong logins", address)
         return Refused(WRONG_LOGIN, CliError(WRONG_LOGIN).args[0], self.guard.delay_s(source, now))
+
+    def _note_login(self, client: Client, address: str, domain: str) -> None:
+        """For the account's info; thinned out, see :mod:`pbx.domain.logins`."""
+        last = logins_of(self.log.read_stream(login_stream(address))).last
+        age_s = SUCCESS_EVERY_S if last is None else self._age_s(last.time_ns)
+        if last is None or last.address != client.address or age_s >= SUCCESS_EVERY_S:
+            event = LoginSucceeded(address=client.address, protocol=client.protocol)
+            meta = Meta(actor=address, tenant=domain)
+            self.log.append(login_stream(address), ANY_VERSION, [event], meta)
+
+    def _note_failure(self, client: Client, address: str, domain: str) -> None:
+        last = logins_of(self.log.read_stream(login_stream(address))).failed
+        if last is None or self._age_s(last.time_ns) >= FAILURE_EVERY_S:
+            event = LoginFailed(address=client.address, protocol=client.protocol)
+            meta = Meta(actor=client.address, tenant=domain)
+            self.log.append(login_stream(address), ANY_VERSION, [event], meta)
+
+    def _age_s(self, time_ns: int) -> float:
+        return (self.clock.wall_ns() - time_ns) / 1e9
 
     def _why_not(
         self,

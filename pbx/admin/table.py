@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from typing import Final
 
 from pbx.admin.dispatch import Handler, Row
-from pbx.admin.handlers import accounts, domains, misc, server, sessions
+from pbx.admin.handlers import (
+    accounts,
+    alerts,
+    domains,
+    environments,
+    info,
+    misc,
+    records,
+    server,
+    sessions,
+)
 from pbx.admin.rights import (
     ADMINISTRATOR,
     ALL_DOMAINS,
@@ -73,6 +83,10 @@ def _rows() -> Iterator[Row]:
     yield from _domain_set()
     yield from _domain_rows()
     yield from _account_rows()
+    yield from _record_rows()
+    yield from _info_rows()
+    yield from _alert_rows()
+    yield from _environment_rows()
     yield from _session_rows()
     yield from _server_rows()
     yield from _misc_rows()
@@ -180,6 +194,124 @@ def _account_rows() -> Iterator[Row]:
     yield _row("SETACCOUNTPREFS", f"accountName {_D}", prefs, accounts.set_prefs)
     yield _row("KILLACCOUNTSESSIONS", "accountName", domain(), accounts.kill_sessions)
     yield _row("GETACCOUNTLOCATION", "accountName", domain(), accounts.get_location, "string")
+
+
+def _record_rows() -> Iterator[Row]:
+    get, replace = records.server_rules()
+    yield _row("GETSERVERMAILRULES", "", _SET, get, "array of rules")
+    yield _row("SETSERVERMAILRULES", "newRules:array", _SET, replace)
+    get, replace = records.domain_rules()
+    yield _row("GETDOMAINMAILRULES", "domainName", domain(), get, "array of rules")
+    yield _row("SETDOMAINMAILRULES", "domainName newRules:array", domain("RulesAllowed"), replace)
+    read = domain(owner=True)
+    yield _row(
+        "GETACCOUNTMAILRULES", "accountName", read, records.get_account_rules, "array of rules"
+    )
+    change = domain("RulesAllowed", owner=True)
+    yield _row(
+        "SETACCOUNTMAILRULES", "accountName newRules:array", change, records.set_account_rules
+    )
+    yield _row(
+        "UPDATEACCOUNTMAILRULE",
+        "accountName { newRule:array | DELETE oldRuleName }",
+        change,
+        records.update_account_rule,
+    )
+    for noun, key, code, allowed in (
+        ("RSIPS", "RSIP", "CanModifyRSIP", "RSIPAllowed"),
+        ("RPOPS", "RPOP", "CanModifyRPOP", "RPOPAllowed"),
+    ):
+        get, replace = records.named_records(key, code, allowed)
+        yield _row(f"GETACCOUNT{noun}", "accountName", read, get, "dictionary by name")
+        yield _row(
+            f"SETACCOUNT{noun}",
+            "accountName newRecords:dictionary",
+            domain(code, owner=True),
+            replace,
+        )
+    yield _row(
+        "UPDATESCHEDULEDTASK",
+        "accountName taskData:dictionary",
+        domain("CanModifyRSIP"),
+        records.update_scheduled_task,
+    )
+
+
+def _info_rows() -> Iterator[Row]:
+    read = domain(owner=True)
+    yield _row(
+        "GETACCOUNTINFO",
+        "accountName [ KEY keyName | keyList:array ]",
+        read,
+        info.get_info,
+        "dictionary, or one element",
+    )
+    yield _row(
+        "GETACCOUNTSTAT",
+        "accountName [ KEY key ]",
+        read,
+        info.get_account_statistics,
+        "dictionary, or a number or time",
+    )
+    yield _row(
+        "RESETACCOUNTSTAT",
+        "accountName [ KEY key ]",
+        domain("BasicSettings"),
+        info.reset_account_statistics,
+    )
+    yield _row(
+        "GETDOMAINSTAT",
+        "domainName [ KEY key ]",
+        domain(),
+        info.get_domain_statistics,
+        "dictionary, or a number or time",
+    )
+    yield _row(
+        "RESETDOMAINSTAT",
+        "domainName [ KEY key ]",
+        domain("BasicSettings"),
+        info.reset_domain_statistics,
+    )
+
+
+def _alert_rows() -> Iterator[Row]:
+    post = domain("PostAlerts")
+    for noun, who, read, change, commands in (
+        ("DOMAIN", "[ domainName ]", domain(), post, alerts.OF_DOMAIN),
+        ("ACCOUNT", "accountName", domain(owner=True), post, alerts.OF_ACCOUNT),
+        ("SERVER", "", _ALL, _ALL, alerts.OF_SERVER),
+    ):
+        one = who.strip("[ ]")
+        named = f"{one} ALERT " if one else ""
+        yield _row(f"GET{noun}ALERTS", who, read, commands.get, "dictionary by time")
+        yield _row(
+            f"SET{noun}ALERTS", f"{who} newAlerts:dictionary".strip(), change, commands.replace
+        )
+        yield _row(f"POST{noun}ALERT", f"{named}text", change, commands.post)
+        yield _row(f"REMOVE{noun}ALERT", f"{named}timeStamp", change, commands.remove)
+
+
+def _environment_rows() -> Iterator[Row]:
+    data = "fileName { DATA datablock:data | DELETE }"
+    apps = domain("CanModifyPBXApps")
+    files = environments.DOMAIN_FILES
+    yield _row("CREATEDOMAINPBX", "domainName [ FILE language ]", apps, files.create)
+    yield _row("DELETEDOMAINPBX", "domainName FILE language", apps, files.delete)
+    yield _row(
+        "LISTDOMAINPBXFILES",
+        "domainName [ FILE language ]",
+        domain(),
+        files.list_files,
+        "dictionary by name",
+    )
+    yield _row("READDOMAINPBXFILE", "domainName FILE fileName", domain(), files.read, "data block")
+    yield _row("STOREDOMAINPBXFILE", f"domainName FILE {data}", apps, files.store)
+    files = environments.SERVER_FILES
+    yield _row("CREATESERVERPBX", "language", _SET, files.create)
+    yield _row("DELETESERVERPBX", "language", _SET, files.delete)
+    yield _row("LISTSERVERPBXFILES", "[ language ]", _SET, files.list_files, "dictionary by name")
+    yield _row("READSERVERPBXFILE", "fileName", _SET, files.read, "data block")
+    yield _row("STORESERVERPBXFILE", data, _SET, files.store)
 
 
 def _session_rows() -> Iterator[Row]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from pbx.data import lexis
 from pbx.data.errors import DataLimit
 from pbx.data.reader import parse
 from pbx.data.values import DEFAULT_LIMITS, Limits, Value
 
 _OPENING: Final = "([{"
 _CLOSING: Final = ")]}"
-_NEXT: Final = re.compile(r"[\"()\[\]{}/\\<]")
-_END_OF_BARE: Final = re.compile(r"[ \t\r\n]")
+_NEXT: Final = re.compile(r"[\"()\[\]{}<]")
+_LONGEST_MARK: Final = len("<![CDATA[")
 _NOT_BLANK: Final = re.compile(r"[^ \t\r\n]")
 
 
@@ -31,6 +32,10 @@ class ObjectStream:
         """Everything before was scanned."""
         self._depth = 0
         self._quoted = False
+        self._xml = False
+        """Within an XML object."""
+        self._xml_open = 0
+        """Of its elements, those that are open."""
         self._started = False
 
     @property
@@ -58,6 +63,7 @@ class ObjectStream:
         """What is left when no more text comes; raises as :meth:`feed` does if that is half."""
         rest, self._text, self._at = self._text, "", 0
         self._depth, self._quoted, self._started = 0, False, False
+        self._xml, self._xml_open = False, 0
         return [parse(rest, self._limits)] if rest.strip() else []
 
     def _scan(self) -> int | None:
@@ -75,11 +81,20 @@ class ObjectStream:
                 if not self._scan_quoted():
                     return None
                 continue
+            if self._xml:
+                if not self._scan_xml():
+                    return None
+                if self._depth == 0 and not self._xml:
+                    return self._at
+                continue
             if self._depth == 0:
                 # A word, a quoted string or the piece before a bracket.
                 character = text[self._at]
                 if character in " \t\r\n":
                     return self._at
+                if character == "<":
+                    self._xml = True
+                    continue
                 self._at += 1
                 if character == '"':
                     self._quoted = True
@@ -90,6 +105,10 @@ class ObjectStream:
             if match is None:
                 self._at = len(text)
                 return None
+            if match[0] == "<":
+                self._at = match.start()
+                self._xml = True
+                continue
             self._at = match.end()
             if match[0] == '"':
                 self._quoted = True
@@ -102,6 +121,35 @@ class ObjectStream:
                 if self._depth == 0:
                     return self._at
         return None
+
+    def _scan_xml(self) -> bool:
+        """Over one tag (a comment, a CDATA section); False if it is not there yet.
+
+        A tag that cannot become one stays pending: the reader says why when the text is over.
+        """
+        text = self._text
+        at = text.find("<", self._at)
+        if at < 0:
+            self._at = len(text)
+            return False
+        self._at = at
+        if len(text) - at < _LONGEST_MARK and ">" not in text[at:]:
+            return False
+        for pattern, mark in ((lexis.XML_COMMENT, "<!--"), (lexis.XML_CDATA, "<![CDATA[")):
+            if text.startswith(mark, at):
+                match = pattern.match(text, at)
+                if match is not None:
+                    self._at = match.end()
+                return match is not None
+        closing = text.startswith("</", at)
+        name = lexis.XML_NAME.match(text, at + (2 if closing else 1))
+        rest = None if name is None else lexis.XML_TAG_REST.match(text, name.end())
+        if rest is None:
+            return False
+        self._at = rest.end()
+        self._xml_open += -1 if closing else 0 if rest[1] else 1
+        self._xml = self._xml_open > 0
+        return True
 
     def _scan_quoted(self) -> bool:
         """To the end of the quoted string; False if it is not there yet."""

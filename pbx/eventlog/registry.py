@@ -34,6 +34,7 @@ CATEGORY_OF_PREFIX: Final[dict[str, str]] = {
     "task": "pbx.config",
     "binding": "pbx.bindings",
     "node": "pbx.nodes",
+    "login": "pbx.nodes",
     "message": "pbx.messages",
     "mailbox": "pbx.messages",
 }

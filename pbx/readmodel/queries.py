@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from pbx.readmodel.tables import bindings, calls, cdr_legs, cdrs, legs
 
@@ -103,6 +103,20 @@ def live_bindings(connection: Connection, now_ns: int, account: str = "") -> Row
         query = query.where(bindings.c.account == account)
     query = query.order_by(bindings.c.account, bindings.c.q.desc(), bindings.c.contact_id)
     return _plain(connection, query)
+
+
+def count_calls(connection: Connection, sent: bool, whose: str, since_ns: int) -> int:
+    """How many calls that began at a moment or later an account made (or took a leg of).
+
+    `whose` is ``name@domain``, or ``@domain`` for all accounts of a domain.
+    """
+    table = cdrs if sent else cdr_legs
+    column = table.c.account
+    ours = column.endswith(whose, autoescape=True) if whose.startswith("@") else column == whose
+    query = select(func.count(table.c.call_id.distinct())).where(table.c.start_ns >= since_ns, ours)
+    if not sent:
+        query = query.where(cdr_legs.c.role != "A")
+    return connection.execute(query).scalar_one()
 
 
 def _plain(connection: Connection, query: Any) -> list[Mapping[str, Any]]:
