@@ -260,7 +260,7 @@ class Session:
         if self._exchange is not None:
             self._continue_exchange(line)
             return
-        word, _, rest = line.strip(" \t").partition(" ")
+        word, _, rest = line.lstrip(" \t").partition(" ")
         if not word:
             return  # an empty line is nobody's command
         handler = _SESSION_COMMANDS.get(word.upper())

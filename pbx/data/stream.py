@@ -37,6 +37,8 @@ class ObjectStream:
         self._xml_open = 0
         """Of its elements, those that are open."""
         self._started = False
+        self._bracketed = False
+        """The object begins with a bracket, so it ends with one; ``#I[…]:25`` does not."""
 
     @property
     def pending(self) -> int:
@@ -76,6 +78,7 @@ class ObjectStream:
                 return None
             self._at = first.start()
             self._started = True
+            self._bracketed = text[self._at] in _OPENING
         while self._at < len(text):
             if self._quoted:
                 if not self._scan_quoted():
@@ -84,7 +87,7 @@ class ObjectStream:
             if self._xml:
                 if not self._scan_xml():
                     return None
-                if self._depth == 0 and not self._xml:
+                if self._depth == 0 and self._xml_open == 0:
                     return self._at
                 continue
             if self._depth == 0:
@@ -118,7 +121,7 @@ class ObjectStream:
                     raise DataLimit(f"brackets nested deeper than {self._limits.depth}")
             elif match[0] in _CLOSING:
                 self._depth -= 1
-                if self._depth == 0:
+                if self._depth == 0 and self._bracketed:
                     return self._at
         return None
 
