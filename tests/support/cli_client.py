@@ -12,6 +12,7 @@ import base64
 import hashlib
 import re
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final
@@ -91,6 +92,8 @@ class _Scanner:
         while self.peek() and (self.peek() in "!#%:.-_@" or self.peek().isalnum()):
             self.at += 1
         if start == self.at:
+            if not self.peek():
+                raise EOFError
             raise ProtocolError(f"no object at {self.at}: {self.text[self.at : self.at + 20]!r}")
         return self.text[start : self.at]
 
@@ -149,9 +152,10 @@ class _Scanner:
 
     def block(self) -> bytes:
         self.expect("[")
-        text = ""
-        while (letter := self.take()) != "]":
-            text += letter
+        end = self.text.find("]", self.at)
+        if end < 0:
+            raise EOFError
+        text, self.at = self.text[self.at : end], end + 1
         return base64.b64decode("".join(text.split()), validate=True)
 
     def special(self) -> Any:
@@ -214,12 +218,71 @@ def write_object(value: Any) -> str:
 # ------------------------------------------------------------------------------------ the protocol
 
 
-class CliClient:
+class ReplyReader:
+    """Replies out of bytes; `more` gives the next piece, ``b""`` at the end."""
+
+    def __init__(self, more: Callable[[], bytes]) -> None:
+        self._source = more
+        self._received = b""
+
+    def line(self) -> str:
+        """One line of the server; it ends with CRLF."""
+        while b"\r\n" not in self._received:
+            self._more()
+        line, _, self._received = self._received.partition(b"\r\n")
+        return line.decode()
+
+    def _more(self) -> None:
+        data = self._source()
+        if not data:
+            raise EOFError("the server closed")
+        self._received += data
+
+    def at_end(self) -> bool:
+        """Whether the server closes without another word."""
+        try:
+            return not self._received and not self._source()
+        except ConnectionResetError:
+            return True
+
+    def reply(self) -> Reply:
+        """The next answer, whole."""
+        first = self.line()
+        match = re.fullmatch(r"([0-9]{3}) ?(.*)", first, re.DOTALL)
+        if match is None:
+            raise ProtocolError(f"no reply: {first!r}")
+        code, text = int(match[1]), match[2]
+        if code == 201:
+            return Reply(code, text, read_object(text), has_value=True)
+        if code == 200 and text == "data follow":
+            return Reply(code, text, self._object(), has_value=True)
+        return Reply(code, text)
+
+    def _object(self) -> Any:
+        """An object that ends where its brackets close; then the line ends, too."""
+        while True:
+            end = self._received.find(b"\r\n")
+            while end >= 0:
+                text = self._received[:end].decode()
+                scanner = _Scanner(text)
+                try:
+                    value = scanner.value()
+                except EOFError:
+                    end = self._received.find(b"\r\n", end + 2)
+                    continue
+                if scanner.at != len(text):
+                    raise ProtocolError("an object is followed by the end of its line")
+                self._received = self._received[end + 2 :]
+                return value
+            self._more()
+
+
+class CliClient(ReplyReader):
     """A connection. ``command`` sends a line and reads its whole answer."""
 
     def __init__(self, host: str, port: int, *, eol: str = "\r\n") -> None:
         self._socket = socket.create_connection((host, port), TIMEOUT_S)
-        self._received = b""
+        super().__init__(lambda: self._socket.recv(65_536))
         self._eol = eol
         self.greeting = self.line()
         match = re.search(r"<[^>]*@[^>]*>", self.greeting)
@@ -241,59 +304,6 @@ class CliClient:
     def send(self, data: bytes) -> None:
         """Raw bytes."""
         self._socket.sendall(data)
-
-    def line(self) -> str:
-        """One line of the server; it ends with CRLF."""
-        while b"\r\n" not in self._received:
-            self._more()
-        line, _, self._received = self._received.partition(b"\r\n")
-        return line.decode()
-
-    def _more(self) -> None:
-        data = self._socket.recv(65_536)
-        if not data:
-            raise EOFError("the server closed")
-        self._received += data
-
-    def at_end(self) -> bool:
-        """Whether the server closes without another word."""
-        if self._received:
-            return False
-        try:
-            return not self._socket.recv(1)
-        except ConnectionResetError:
-            return True
-
-    def reply(self) -> Reply:
-        """The next answer, whole."""
-        first = self.line()
-        match = re.fullmatch(r"([0-9]{3}) ?(.*)", first, re.DOTALL)
-        if match is None:
-            raise ProtocolError(f"no reply: {first!r}")
-        code, text = int(match[1]), match[2]
-        if code == 201:
-            return Reply(code, text, read_object(text), has_value=True)
-        if code == 200 and text == "data follow":
-            return Reply(code, text, self._object(), has_value=True)
-        return Reply(code, text)
-
-    def _object(self) -> Any:
-        """An object that ends where its brackets close; then the line ends, too."""
-        while True:
-            text = self._received.decode("utf-8", "ignore")
-            if text.endswith("\r\n"):
-                scanner = _Scanner(text)
-                try:
-                    value = scanner.value()
-                except EOFError:
-                    pass
-                else:
-                    if text[scanner.at : scanner.at + 2] != "\r\n":
-                        raise ProtocolError("an object is followed by the end of its line")
-                    used = len(text[: scanner.at + 2].encode())
-                    self._received = self._received[used:]
-                    return value
-            self._more()
 
     def command(self, line: str) -> Reply:
         """Send one command and read its answer."""

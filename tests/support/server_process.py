@@ -150,6 +150,15 @@ class ServerProcess:
         if code != 0:
             raise ServerError(f"it stopped with status {code}; {self._told()}")
 
+    def wait(self, timeout_s: float = STOP_S) -> int:
+        """Wait until it ends by itself; its exit status."""
+        process = self._process
+        assert process is not None
+        code = process.wait(timeout_s)
+        self._process = None
+        self._close_output(process)
+        return code
+
     def kill(self) -> None:
         """kill -9 of all its processes at once: a power failure."""
         process = self._process
