@@ -9,7 +9,7 @@ changed that section since, :class:`ChangedMeanwhile` says who, when and what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple, TypeAlias
 
@@ -88,6 +88,21 @@ def read(log: EventLog, target: Target) -> tuple[Configuration, int]:
     for record in log.read_stream(target.stream):
         state, version = aggregate.evolve(state, record.event), record.version
     return state, version
+
+
+def configurations(log: EventLog) -> Iterator[tuple[str, Configuration]]:
+    """Every object that has a setting of its own, by stream. Secrets stay what the log shows."""
+    states: dict[str, Configuration] = {}
+    types = ("*.settings-changed.v1", "*.created.v1", "*.deleted.v1", "account.limits-set.v1")
+    for record in log.read(category=accounts.CONFIG, types=types):
+        kind = record.stream.partition("/")[0]
+        if kind in _EVENTS:
+            initial = SERVER.initial if kind == "server" else OBJECT.initial
+            state = states.get(record.stream, initial)
+            states[record.stream] = conf.evolve_configuration(state, record.event)
+    for stream, state in sorted(states.items()):
+        if state.exists and state.sections:
+            yield stream, state
 
 
 class SettingsChanges:

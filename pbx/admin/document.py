@@ -64,7 +64,8 @@ def _text(key: Key) -> str:
 
 def _commands() -> Iterator[str]:
     yield "## Commands\n"
-    yield f"{len(COMMANDS)} commands, in any letter case. `[ ]` may be left out, `{{ | }}` is a choice."
+    yield f"{len(COMMANDS)} commands, in any letter case. `[ ]` may be left out,"
+    yield "`{ | }` is a choice."
     groups: dict[str, list[Row]] = defaultdict(list)
     for row in COMMANDS.values():
         groups[_group(row)].append(row)

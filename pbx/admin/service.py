@@ -31,7 +31,7 @@ from pbx.commands import Aggregate, execute
 from pbx.data import DataError
 from pbx.domain import blacklist
 from pbx.domain import configuration as conf
-from pbx.domain.blacklist import Blacklist
+from pbx.domain.blacklist import AddressReleased, Blacklist
 from pbx.domain.configuration import Configuration
 from pbx.domain.logins import (
     FAILURE_EVERY_S,
@@ -41,6 +41,7 @@ from pbx.domain.logins import (
     login_stream,
     logins_of,
 )
+from pbx.domain.nodes import SourceBlocked
 from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.kernel.clock import Clock
 from pbx.kernel.errors import DomainError, PbxError
@@ -158,8 +159,23 @@ class AdminService:
         return self._count_calls(what, whose, since_ns)
 
     def blacklisted(self, now_ns: int) -> dict[str, int]:
-        """Addresses refused now and until when, what other roles locked included."""
-        return self.world.blacklist.live(now_ns)
+        """Addresses refused now and until when, what nodes locked by themselves included."""
+        found = self._locked_by_nodes(now_ns)
+        found.update(self.world.blacklist.live(now_ns))
+        return found
+
+    def _locked_by_nodes(self, now_ns: int) -> dict[str, int]:
+        """A lock is short, so only the newest part of the log is looked at."""
+        start = self.log.position_at(now_ns - int(self.config.guard.lock_s * 1e9))
+        found: dict[str, int] = {}
+        types = ("source.blocked.v1", "address.released.v1")
+        for record in self.log.read(start, types=types):
+            match record.event:
+                case SourceBlocked(source=source, seconds=seconds) if "@" not in source:
+                    found[source] = record.time_ns + seconds * 1_000_000_000
+                case AddressReleased(address=address):
+                    found.pop(address, None)
+        return {address: until for address, until in found.items() if until > now_ns}
 
     def change_blacklist(self, decide: Callable[[Blacklist], Sequence[Event]], meta: Meta) -> None:
         """Append what `decide` makes of the list of refused addresses."""

@@ -14,10 +14,16 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from pbx.calls.account_limits import UNSET, LimitBook
 from pbx.domain import accounts as config
 from pbx.domain import objects
 from pbx.domain.server import TABLES, MainDomainSet, RouterTableSet
-from pbx.domain.setting_events import SETTINGS, DomainSettingsChanged, ServerSettingsChanged
+from pbx.domain.setting_events import (
+    SETTINGS,
+    AccountSettingsChanged,
+    DomainSettingsChanged,
+    ServerSettingsChanged,
+)
 from pbx.kernel.events import Event
 from pbx.router import (
     NO_TABLES,
@@ -55,13 +61,15 @@ class Account:
     """What the call path needs of one account."""
 
     __slots__ = (
-        "alias_ha1", "aliases", "calls_limit", "display_name", "domain", "ha1_md5", "ha1_sha256",
-        "max_contacts", "name", "telnums",
+        "_limits", "alias_ha1", "aliases", "display_name", "domain", "ha1_md5", "ha1_sha256",
+        "name", "telnums",
     )  # fmt: skip
 
     object_kind: Final = ObjectKind.ACCOUNT
 
-    def __init__(self, name: str, domain: str, display_name: str = "") -> None:
+    def __init__(
+        self, name: str, domain: str, display_name: str = "", limits: LimitBook | None = None
+    ) -> None:
         self.name = name
         self.domain = domain
         self.display_name = display_name
@@ -69,11 +77,20 @@ class Account:
         self.ha1_sha256 = ""
         self.alias_ha1: Mapping[str, tuple[str, str]] = _NO_SECRETS
         """MD5 and SHA-256 digests for log-ins by an alias, where there are some."""
-        self.calls_limit = -1
-        """-1: the server's default applies; so for `max_contacts`."""
-        self.max_contacts = -1
         self.aliases: tuple[str, ...] = ()
         self.telnums: tuple[str, ...] = ()
+        self._limits = limits
+
+    @property
+    def calls_limit(self) -> int:
+        """Calls at once, of the account's own settings, its class, its domain or the server's;
+        -1: none of them says."""
+        return UNSET if self._limits is None else self._limits.calls(self.name, self.domain)
+
+    @property
+    def max_contacts(self) -> int:
+        """Phones at once, as `calls_limit`."""
+        return UNSET if self._limits is None else self._limits.contacts(self.name, self.domain)
 
     @property
     def address(self) -> str:
@@ -101,6 +118,7 @@ class Directory:
         """Digits of a telephone number -> the account it is assigned to."""
         self._accounts = 0
         self._own_hosts: frozenset[str] = frozenset()
+        self._limits = LimitBook()
         self._chosen_main = ""
         self.main_domain = ""
         """The domain of addresses without one: as chosen, else the first; '' if there is none."""
@@ -195,6 +213,7 @@ class Directory:
 
     def apply(self, stream: str, event: Event) -> None:
         """Fold one event of the configuration; what is none of ours is ignored."""
+        self._limits.apply(stream, event)
         change = _CHANGES.get(type(event))
         if change is not None:
             change(self, stream, event)  # type: ignore[operator]
@@ -239,7 +258,9 @@ class Directory:
     def _account_created(self, stream: str, event: config.AccountCreated) -> None:
         domain = event.domain.lower()
         # One string for all accounts of a domain, not one each.
-        account = Account(event.name.lower(), self._domains.get(domain, domain), event.display_name)
+        account = Account(
+            event.name.lower(), self._domains.get(domain, domain), event.display_name, self._limits
+        )
         if not isinstance(self._names.get(account.address), Account):
             self._accounts += 1
         self._names[account.address] = account
@@ -263,9 +284,8 @@ class Directory:
                 # Sealed to this reader or erased, it is no object.
                 readable = event.alias_ha1.startswith("{")
                 account.alias_ha1 = json.loads(event.alias_ha1) if readable else _NO_SECRETS
-            case config.AccountLimitsSet():
-                account.calls_limit = event.calls_limit
-                account.max_contacts = event.max_contacts
+            case AccountSettingsChanged(section="settings"):
+                account.display_name = config.changed_text(event, "RealName", account.display_name)
             case config.AccountAliasesSet():
                 self._set_aliases(account, event.aliases)
             case config.AccountTelnumsSet():
@@ -355,7 +375,7 @@ _CHANGES: Final = {
     config.DomainDeleted: Directory._domain_deleted,
     config.AccountCreated: Directory._account_created,
     config.AccountPasswordSet: Directory._account_changed,
-    config.AccountLimitsSet: Directory._account_changed,
+    AccountSettingsChanged: Directory._account_changed,
     config.AccountAliasesSet: Directory._account_changed,
     config.AccountTelnumsSet: Directory._account_changed,
     config.AccountDeleted: Directory._account_deleted,

@@ -10,9 +10,12 @@ from collections import OrderedDict
 from typing import Final
 
 from pbx.calls.config import CallConfig
+from pbx.domain.blacklist import AddressBlacklisted, AddressReleased
+from pbx.kernel.events import Event
 
 #: Sources and accounts remembered; one entry is about 200 bytes.
 MAX_ENTRIES: Final = 20_000
+FOREVER_S: Final = 1e9
 
 
 class _Bucket:
@@ -44,12 +47,17 @@ class Guard:
         self._agents = config.scanner_agents
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._blacklist: dict[str, float] = {}
+        """Bounded by who writes it: ``pbx.domain.blacklist``."""
         self.dropped = 0
         """Requests that got no answer."""
 
     def admits(self, host: str, user_agent: str | None, now: float) -> bool:
         """Whether a request of a source deserves any answer at all."""
         if user_agent and user_agent.lower().startswith(self._agents):
+            self.dropped += 1
+            return False
+        if self._blacklist and self.refuses(host, now):
             self.dropped += 1
             return False
         config = self._config
@@ -68,6 +76,30 @@ class Guard:
             self.dropped += 1
             return False
         bucket.tokens = tokens - 1.0
+        return True
+
+    def apply(self, event: Event, time_ns: int, wall_ns: int, now: float) -> None:
+        """Fold a decision of an administrator: an address is refused for a time, or no more.
+
+        A lock counts in monotonic time, so the rest of it is taken at this moment.
+        """
+        match event:
+            case AddressBlacklisted(address=address, until_ns=until_ns):
+                left_s = (until_ns - wall_ns) / 1e9 if until_ns else FOREVER_S
+                if left_s > 0:
+                    self._blacklist[address] = now + left_s
+            case AddressReleased(address=address):
+                self._blacklist.pop(address, None)
+                self._failures.pop(address, None)
+
+    def refuses(self, host: str, now: float) -> bool:
+        """Whether a source is blacklisted."""
+        until = self._blacklist.get(host)
+        if until is None:
+            return False
+        if until <= now:
+            del self._blacklist[host]
+            return False
         return True
 
     def locked(self, key: str, now: float) -> bool:

@@ -32,6 +32,7 @@ from pbx.calls.requests import Requests
 from pbx.calls.routing import Router
 from pbx.calls.subscriptions import Subscriptions
 from pbx.calls.timers import Timers
+from pbx.domain import blacklist
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.messages import MessageRelayed
 from pbx.domain.nodes import NodeAlive, NodeStarted, NodeStopped
@@ -156,7 +157,9 @@ class SignalNode:
     def apply(self, record: Record) -> None:
         """Fold a record of the log that somebody else wrote: commands, other nodes."""
         stream = record.stream
-        if stream.startswith("binding/"):
+        if stream == blacklist.STREAM:
+            self.guard.apply(record.event, record.time_ns, self.clock.wall_ns(), self.now())
+        elif stream.startswith("binding/"):
             if record.node != self.config.node:
                 self.locations.fold(stream, record.version, record.event, record.node)
                 self.locations.arm(self.now())

@@ -35,6 +35,21 @@ def account_setting(name: str, own: Level, domain_defaults: Level, server_defaul
     return _typed(name, _account_levels(own, domain_defaults, server_defaults), ACCOUNT_KEYS)
 
 
+def stated_account_setting(
+    name: str, own: Level, domain_defaults: Level, server_defaults: Level
+) -> Any:
+    """As :func:`account_setting`, but None if no level states it: nothing is built in."""
+    levels = _account_levels(own, domain_defaults, server_defaults)
+    form = ACCOUNT_KEYS[name].form
+    for level in levels:
+        if name in level:
+            try:
+                return form.read(level[name])
+            except ValueError:
+                continue
+    return None
+
+
 def domain_settings(own: Level, server_defaults: Level) -> dict[str, Value]:
     """All settings of a domain that have a value on some level."""
     return _merged((own, server_defaults), DOMAIN_KEYS)

@@ -17,6 +17,7 @@ from typing import Final
 from pbx.calls import recovery
 from pbx.calls.locations import Locations
 from pbx.calls.node import SignalNode
+from pbx.domain import blacklist
 from pbx.eventlog import START, Conflict, EventLog, Meta
 from pbx.signal.projected import ProjectedBindings, ProjectedCalls, read_projected
 
@@ -37,7 +38,10 @@ def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: boo
     """
     position = event_log.head()
     for record in event_log.read(category="pbx.config"):
-        node.directory.apply(record.stream, record.event)
+        if record.stream == blacklist.STREAM:
+            node.apply(record)
+        else:
+            node.directory.apply(record.stream, record.event)
         position = max(position, record.position)
     for record in event_log.read(category="pbx.nodes", types=PEER_TYPES):
         node.peers.fold(record.stream, record.event, record.time_ns)

@@ -9,6 +9,8 @@ from sqlalchemy import Connection, bindparam, delete, update
 
 from pbx.domain.accounts import (
     CONFIG,
+    DEFAULT_CONTACTS,
+    UNLIMITED,
     AccountCreated,
     AccountDeleted,
     AccountLimitsSet,
@@ -16,8 +18,12 @@ from pbx.domain.accounts import (
     DomainAliasesSet,
     DomainCreated,
     DomainDeleted,
+    changed_limit,
+    changed_text,
 )
 from pbx.eventlog import Record
+from pbx.domain.setting_events import AccountSettingsChanged
+from pbx.eventlog import Position, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.projection import ProjectionBase, Statements
 from pbx.readmodel.tables import accounts, domains
@@ -37,6 +43,9 @@ _SET_LIMITS = (
     .where(_OF_KEY)
     .values(calls_limit=bindparam("calls_limit"), max_contacts=bindparam("max_contacts"))
 )
+_SET_NAME = update(accounts).where(_OF_KEY).values(display_name=bindparam("display_name"))
+_SET_CALLS = update(accounts).where(_OF_KEY).values(calls_limit=bindparam("calls_limit"))
+_SET_CONTACTS = update(accounts).where(_OF_KEY).values(max_contacts=bindparam("max_contacts"))
 _DELETE_ACCOUNT = delete(accounts).where(_OF_KEY)
 
 
@@ -107,8 +116,23 @@ class AccountProjection(ProjectionBase):
                     calls_limit=event.calls_limit,
                     max_contacts=event.max_contacts,
                 )
+            case AccountSettingsChanged(section="settings"):
+                self._settings(key, event)
             case AccountDeleted():
                 self._statements.add(_DELETE_ACCOUNT, key=key)
+
+    def _settings(self, key: str, event: AccountSettingsChanged) -> None:
+        """The columns that are settings, each only if the event touches it."""
+        touched = {*event.values, *event.removed}
+        if "RealName" in touched:
+            name = changed_text(event, "RealName", "")
+            self._statements.add(_SET_NAME, key=key, display_name=name)
+        if "CallsLimit" in touched:
+            limit = changed_limit(event, "CallsLimit", UNLIMITED, UNLIMITED)
+            self._statements.add(_SET_CALLS, key=key, calls_limit=limit)
+        if "MaxSignalContacts" in touched:
+            most = changed_limit(event, "MaxSignalContacts", DEFAULT_CONTACTS, DEFAULT_CONTACTS)
+            self._statements.add(_SET_CONTACTS, key=key, max_contacts=most)
 
     def flush(self, connection: Connection) -> None:
         self._statements.flush(connection)
