@@ -270,6 +270,7 @@ def test_schemas_describe_every_type_for_consumers() -> None:
         "ha1_md5",
         "ha1_sha256",
         "alias_ha1",
+        "text",
     ]
 
 
