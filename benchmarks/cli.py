@@ -41,8 +41,7 @@ def main() -> None:
         with ServerProcess(data, settings=settings, commands=True) as server:
             server.run("domain", "create", DOMAIN)
             master = f"postmaster@{DOMAIN}"
-            server.run("account", "create", master, "--password", PASSWORD)
-            server.run("account", "rights", master, "Master")
+            server.run("account", "passwd", master, "--password", PASSWORD)
             role = server.roles()["admin"]
             with CliClient(*server.addresses["cli"]) as client:
                 assert client.login("postmaster", PASSWORD).code == 200

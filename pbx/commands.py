@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, NamedTuple, TypeVar
 from pbx.domain import accounts, objects, server
 from pbx.domain.accounts import AccountState, DomainState, Secrets
 from pbx.domain.objects import ObjectState
-from pbx.domain.setting_events import DomainSettingsChanged
+from pbx.domain.setting_events import AccountRightsSet, DomainSettingsChanged
 from pbx.eventlog import Conflict, EventLog, Meta, Position
 from pbx.inventory import Inventory as Inventory
 from pbx.inventory import digits_of
@@ -32,6 +32,7 @@ from pbx.kernel.events import Event
 from pbx.router import (
     DEFAULT_TABLE,
     MAIN_ACCOUNTS,
+    POSTMASTER,
     Kind,
     ObjectKind,
     Table,
@@ -134,13 +135,19 @@ class Administration:
     """
 
     def __init__(
-        self, log: EventLog, *, actor: str, erase: Callable[[str], object] = lambda subject: None
+        self,
+        log: EventLog,
+        *,
+        actor: str,
+        erase: Callable[[str], object] = lambda subject: None,
+        inventory: Inventory | None = None,
     ) -> None:
+        """`inventory` is one that is kept already, for who gives commands in many names."""
         self._log = log
         self._actor = actor
         self._erase = erase
         """Destroys the sealing key of a subject (a stream)."""
-        self._inventory = Inventory()
+        self._inventory = Inventory() if inventory is None else inventory
 
     @property
     def inventory(self) -> Inventory:
@@ -185,6 +192,8 @@ class Administration:
                 return []
             created = accounts.decide_create_account(state, name, domain, "", None)
             made = accounts.evolve_account(state, created[0])
+            if name == POSTMASTER:  # who cannot log in before somebody sets a password
+                created.append(AccountRightsSet(rights=("Master",)))
             return created + accounts.decide_set_aliases(made, made.address, free)
 
         execute(self._log, ACCOUNT, stream, decide, self._meta(domain))

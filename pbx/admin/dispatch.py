@@ -7,6 +7,7 @@ handler is ``handler(context, arguments)`` and returns :class:`Result` or None.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pbx.admin.errors import GENERAL, NO_ACCOUNT, NO_DOMAIN, NO_RIGHTS, UNKNOWN_COMMAND, CliError
@@ -48,7 +49,9 @@ class Context:
         origin = f"{client.protocol.lower()}:{client.address}"
         actor = authority.address
         self.changes = SettingsChanges(service.log, actor=actor, origin=origin)
-        self.administration = Administration(service.log, actor=actor, erase=service.erase)
+        self.administration = Administration(
+            service.log, actor=actor, erase=service.erase, inventory=service.world.inventory
+        )
 
     @property
     def world(self) -> World:
@@ -74,10 +77,10 @@ class Context:
 
     def account(self, arguments: Arguments, key: str = "accountName") -> str:
         """``name@domain`` of the account that a parameter names; it exists."""
-        name, domain = self.object_names(arguments[key])
-        if not self.world.account_exists(name, domain):
+        address = self.world.inventory.account_of(*self.object_names(arguments[key]))
+        if not address:
             raise CliError(NO_ACCOUNT)
-        return f"{name}@{domain}"
+        return address
 
     def domain(self, arguments: Arguments, key: str = "domainName") -> DomainEntry:
         """The domain that a parameter names; the administrator's own if it is left out."""
@@ -139,9 +142,10 @@ class Context:
         self, name: str, domain: str, password: str, configuration: Configuration
     ) -> Secrets:
         """What is to be kept of a new password, by the account's effective settings."""
-        secrets = digest_secrets(name, domain, password)
+        account = self.world.inventory.accounts.get(f"{name}@{domain}", accounts.NO_ACCOUNT)
+        secrets = digest_secrets(name, domain, password, account.aliases)
         if self.world.account_setting("PasswordEncryption", domain, configuration) == "clear":
-            return Secrets(secrets.realm, secrets.ha1_md5, secrets.ha1_sha256, password)
+            return replace(secrets, text=password)
         return secrets
 
     def change_own_password(self, password: str) -> None:

@@ -21,6 +21,7 @@ from pbx.objects.keys import Key
 _GROUPS: Final = {
     "domains": "Domains and defaults",
     "accounts": "Accounts",
+    "objects": "Groups, forwarders, aliases, numbers, the Router",
     "records": "Rules, registrations elsewhere, scheduled tasks",
     "info": "Information and counters",
     "alerts": "Alerts",

@@ -315,10 +315,13 @@ class AdminService:
     def _names(self, text: str) -> tuple[str, str]:
         """Account and domain that a login name means; the domain is empty if it is not ours."""
         name, at, domain = text.strip().lower().replace("%", "@").partition("@")
-        if not at:
-            return name, self.world.main_domain
-        entry = self.world.domain(domain)
-        return name, "" if entry is None else entry.name
+        if at:
+            entry = self.world.domain(domain)
+            domain = "" if entry is None else entry.name
+        else:
+            domain = self.world.main_domain
+        account = self.world.inventory.account_of(name, domain)
+        return (account.partition("@")[0] or name), domain
 
     def _stored(self, address: str) -> Stored:
         stream = f"account/{address}"

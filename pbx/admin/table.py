@@ -18,6 +18,7 @@ from pbx.admin.handlers import (
     environments,
     info,
     misc,
+    objects,
     records,
     server,
     sessions,
@@ -52,7 +53,7 @@ def _row(
     parsed = Syntax(syntax)
     if not about:
         names = [parameter.name for parameter in parsed.parameters()]
-        known = ("accountName", "domainName", "oldName")
+        known = ("accountName", "domainName", "oldName", "groupName", "forwarderName")
         about = next((name for name in names if name in known), "domainName")
     return Row(name, parsed, needs, handler, shows, about)
 
@@ -83,6 +84,7 @@ def _rows() -> Iterator[Row]:
     yield from _domain_set()
     yield from _domain_rows()
     yield from _account_rows()
+    yield from _object_rows()
     yield from _record_rows()
     yield from _info_rows()
     yield from _alert_rows()
@@ -194,6 +196,68 @@ def _account_rows() -> Iterator[Row]:
     yield _row("SETACCOUNTPREFS", f"accountName {_D}", prefs, accounts.set_prefs)
     yield _row("KILLACCOUNTSESSIONS", "accountName", domain(), accounts.kill_sessions)
     yield _row("GETACCOUNTLOCATION", "accountName", domain(), accounts.get_location, "string")
+
+
+def _object_rows() -> Iterator[Row]:
+    o, groups, forwarders = objects, domain("CanCreateGroups"), domain("CanCreateForwarders")
+    yield _row("LISTGROUPS", "[ domainName ]", domain(), o.list_groups, "array of names")
+    yield _row("CREATEGROUP", "groupName [ settings:dictionary ]", groups, o.create_group)
+    yield _row("RENAMEGROUP", "oldName INTO newName", groups, o.rename_group)
+    yield _row("DELETEGROUP", "groupName", groups, o.delete_group)
+    yield _row("GETGROUP", "groupName", domain(), o.get_group, "dictionary")
+    yield _row("SETGROUP", f"groupName {_D}", groups, o.set_group)
+    yield _row("LISTFORWARDERS", "[ domainName ]", domain(), o.list_forwarders, "array of names")
+    yield _row("CREATEFORWARDER", "forwarderName TO address", forwarders, o.create_forwarder)
+    yield _row("RENAMEFORWARDER", "oldName INTO newName", forwarders, o.rename_forwarder)
+    yield _row("DELETEFORWARDER", "forwarderName", forwarders, o.delete_forwarder)
+    yield _row("GETFORWARDER", "forwarderName", domain(), o.get_forwarder, "string")
+    yield _row(
+        "FINDFORWARDERS", "domainName TO address", domain(), o.find_forwarders, "array of names"
+    )
+    yield _row(
+        "GETACCOUNTALIASES",
+        "accountName",
+        domain(owner=True),
+        o.get_account_aliases,
+        "array of names",
+    )
+    yield _row(
+        "SETACCOUNTALIASES",
+        "accountName newAliases:array",
+        domain("CanCreateAliases"),
+        o.set_account_aliases,
+    )
+    yield _row("SETDOMAINALIASES", "domainName newAliases:array", _ALL, o.set_domain_aliases)
+    telnums = domain("CanCreateTelnums")
+    yield _row(
+        "GETACCOUNTTELNUMS", "accountName", domain(owner=True), o.get_telnums, "array of numbers"
+    )
+    yield _row("SETACCOUNTTELNUMS", "accountName newTelnums:array", telnums, o.set_telnums)
+    yield _row(
+        "MODIFYACCOUNTTELNUMS",
+        "accountName parameters:dictionary",
+        telnums,
+        o.modify_telnums,
+        "dictionary",
+    )
+    listed = "dictionary: account by number"
+    yield _row("LISTSERVERTELNUMS", "[ FILTER filter ] limit:number", _ALL, o.list_telnums, listed)
+    yield _row(
+        "LISTDOMAINTELNUMS",
+        "domainName [ FILTER filter ] limit:number",
+        domain(),
+        o.list_telnums,
+        listed,
+    )
+    yield _row("GETROUTERTABLE", "", _SET, o.get_table, "string of lines")
+    yield _row("SETROUTERTABLE", "newTable", _SET, o.set_table)
+    yield _row(
+        "ROUTE",
+        "address [ type:mail|access|signal ]",
+        of_server(SETTINGS, ALL_DOMAINS),
+        o.route_address,
+        "array: module, host, address",
+    )
 
 
 def _record_rows() -> Iterator[Row]:

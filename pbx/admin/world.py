@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from pbx.calls.directory import Directory
 from pbx.commands import ACCOUNT, load
 from pbx.data import Value
 from pbx.domain import accounts, blacklist
@@ -20,6 +21,7 @@ from pbx.domain.accounts import AccountState
 from pbx.domain.blacklist import Blacklist
 from pbx.domain.configuration import Configuration
 from pbx.eventlog import START, EventLog, Record
+from pbx.inventory import Inventory
 from pbx.objects import effective
 from pbx.settings_changes import Target, read
 
@@ -46,8 +48,10 @@ class World:
         self.domains: dict[str, DomainEntry] = {}
         self.server: Configuration = conf.SERVER_CONFIGURATION
         self.blacklist: Blacklist = blacklist.EMPTY
-        self._names: dict[str, str] = {}
-        """Domain name or alias -> domain name."""
+        self.inventory = Inventory()
+        """Names of all kinds, aliases and telephone numbers."""
+        self.directory = Directory()
+        """The same as the Router asks for it."""
         self._position = START
 
     def catch_up(self) -> None:
@@ -61,6 +65,8 @@ class World:
         self._position = head
 
     def _apply(self, record: Record) -> None:
+        self.inventory.apply(record)
+        self.directory.apply(record.stream, record.event)
         kind, _, name = record.stream.partition("/")
         if kind == "account":
             if record.type in _OF_ACCOUNTS:
@@ -87,11 +93,10 @@ class World:
         match event:
             case accounts.DomainCreated():
                 self.domains[name] = DomainEntry(name, event.aliases)
-                for alias in (name, *event.aliases):
-                    self._names[alias] = name
+            case accounts.DomainAliasesSet() if name in self.domains:
+                self.domains[name].aliases = event.aliases
             case accounts.DomainDeleted():
                 self.domains.pop(name, None)
-                self._names = {a: d for a, d in self._names.items() if d != name}
         entry = self.domains.get(name)
         if entry is not None:
             entry.configuration = conf.evolve_configuration(entry.configuration, event)
@@ -100,12 +105,13 @@ class World:
 
     @property
     def main_domain(self) -> str:
-        """The domain that was created first; empty if there is none."""
-        return next(iter(self.domains), "")
+        """The domain of names without one; empty if there is none."""
+        return self.inventory.main_domain
 
     def domain(self, name: str) -> DomainEntry | None:
         """A domain by its name or by an alias."""
-        return self.domains.get(self._names.get(name.strip().lower().removesuffix("."), ""))
+        found = self.inventory.domain_of(name.strip().lower().removesuffix("."))
+        return self.domains.get(found)
 
     def account_exists(self, name: str, domain: str) -> bool:
         entry = self.domains.get(domain)

@@ -27,8 +27,7 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     """A server with the domain and the postmaster of the source document."""
     with ServerProcess(tmp_path / "data", commands=True) as running:
         running.run("domain", "create", DOMAIN)
-        running.run("account", "create", f"postmaster@{DOMAIN}", "--password", PASSWORD)
-        running.run("account", "rights", f"postmaster@{DOMAIN}", "Master")
+        running.run("account", "passwd", f"postmaster@{DOMAIN}", "--password", PASSWORD)
         yield running
 
 
@@ -244,6 +243,29 @@ REPORTFAILEDLOGINADDRESS 10.5.7.12
 SETSTATELEMENT 1.3.6.1.4.1.5678.2.1.1000.1 SET 15
 GETSTATELEMENT 1.3.6.1.4.1.5678.2.1.1000.1
 GETNEXTSTATNAME ""
+CREATEGROUP g@client.un {Members = (a, "+79161234567@voip1.un"); RealName = "A Group";}
+SETGROUP g@client.un {Members = (a); SetReplyTo = YES;}
+GETGROUP g@client.un
+RENAMEGROUP g@client.un INTO h@client.un
+LISTGROUPS client.un
+CREATEFORWARDER 301@client.un TO "sayhello#pbx"
+GETFORWARDER 301@client.un
+FINDFORWARDERS client.un TO "sayhello#pbx"
+RENAMEFORWARDER 301@client.un INTO 302@client.un
+LISTFORWARDERS client.un
+SETACCOUNTALIASES a@client.un (401, boss)
+GETACCOUNTALIASES a@client.un
+SETACCOUNTTELNUMS a@client.un ("+79161234567")
+GETACCOUNTTELNUMS a@client.un
+MODIFYACCOUNTTELNUMS a@client.un {op = add; telnum = 4951234567;}
+LISTSERVERTELNUMS 10
+LISTDOMAINTELNUMS client.un FILTER 916 10
+SETDOMAINALIASES client.un (mail.client.un)
+GETROUTERTABLE
+SETROUTERTABLE "; a table\\eS:<8(10d)@*> = gatewaycaller{+7*}#pbx"
+ROUTE 401@client.un
+DELETEGROUP h@client.un
+DELETEFORWARDER 302@client.un
 RENAMEACCOUNT a@client.un INTO b@client.un
 DELETEACCOUNT b@client.un
 DELETEDOMAIN client.un

@@ -28,7 +28,8 @@ class AdminLab:
         self.log = MemoryLog(node="lab", clock=self.clock)
         self.administration = Administration(self.log, actor="lab")
         self.administration.create_domain(DOMAIN)
-        self.administration.create_account(f"{MASTER}@{DOMAIN}", PASSWORD)
+        self.administration.install()
+        self.administration.set_password(f"{MASTER}@{DOMAIN}", PASSWORD)
         self.changes = SettingsChanges(self.log, actor="lab")
         self.changes.set_rights(f"{MASTER}@{DOMAIN.lower()}", ["Master"])
         self.stopped = 0

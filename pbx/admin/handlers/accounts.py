@@ -36,13 +36,13 @@ _MAX_RIGHTS: Final = 100
 def create(c: Context, a: Arguments) -> None:
     """CREATEACCOUNT: the template's settings, then those given, in one append."""
     name, domain = c.object_names(a["accountName"])
-    name = accounts.account_name(name)
+    name = accounts.new_name(name)
     account_type = a.get("accountType", "MultiMailbox")
     if (account_type in _SPECIAL or "LEGACY" in a) and not c.authority.has_code(
         "CanCreateSpecialAccounts"
     ):
         raise CliError(NO_RIGHTS)
-    if c.world.account_exists(name, domain):
+    if c.world.inventory.holder(name, domain):
         raise CliError(ACCOUNT_EXISTS)
     entry = c.world.domains[domain]
     limit = c.world.domain_setting("AccountsLimit", entry)
@@ -71,7 +71,7 @@ def rename(c: Context, a: Arguments) -> None:
     """
     old = c.account(a, "oldName")
     name, domain = c.object_names(a["newName"])
-    name = accounts.account_name(name)
+    name = accounts.new_name(name)
     if not c.authority.all_domains and not c.authority.administers(
         domain, c.world.admin_domain_of(domain)
     ):
@@ -79,7 +79,7 @@ def rename(c: Context, a: Arguments) -> None:
     new = f"{name}@{domain}"
     if new == old:
         return
-    if c.world.account_exists(name, domain):
+    if c.world.inventory.holder(name, domain):
         raise CliError(ACCOUNT_EXISTS)
     if c.service.sessions.of_account(old):
         raise CliError(ACCOUNT_IN_USE)
@@ -99,7 +99,13 @@ def rename(c: Context, a: Arguments) -> None:
         c.changes.update(target, section, configuration.section(section))
     if configuration.rights:
         c.changes.set_rights(new, configuration.rights)
+    aliases, telnums = state.aliases, state.telnums
     c.administration.delete_account(old)
+    # Names and numbers belong to one account, so they move when the old one has gone.
+    if aliases:
+        c.administration.set_aliases(new, aliases)
+    if telnums:
+        c.administration.set_telnums(new, telnums)
 
 
 def delete(c: Context, a: Arguments) -> None:
@@ -190,6 +196,7 @@ def _password_set(secrets: Secrets) -> accounts.AccountPasswordSet:
         realm=secrets.realm,
         ha1_md5=secrets.ha1_md5,
         ha1_sha256=secrets.ha1_sha256,
+        alias_ha1=secrets.alias_ha1,
         text=secrets.text,
     )
 

@@ -14,6 +14,7 @@ from pbx.kernel.errors import DomainError
 from pbx.objects import effective
 from pbx.objects.check import keys_of
 from pbx.objects.domain_keys import DOMAIN_KEYS
+from pbx.router import ObjectKind
 from pbx.settings_changes import THE_SERVER, Target
 
 EXTENSION = "macnt"
@@ -54,8 +55,12 @@ def delete_domain(c: Context, a: Arguments) -> None:
     entry = c.domain(a)
     if entry.name == c.world.main_domain:
         raise DomainError("the main domain cannot be deleted")
-    if entry.accounts and "FORCE" not in a:
+    known = c.world.inventory
+    if any(known.contents(entry.name).values()) and "FORCE" not in a:
         raise CliError(GENERAL, "domain is not empty")
+    for state in [state for state in known.objects.values() if state.domain == entry.name]:
+        assert state.kind is not None
+        c.administration.delete_object(state.kind, state.address)
     for name in list(entry.accounts):
         c.administration.delete_account(f"{name}@{entry.name}")
     c.administration.delete_domain(entry.name)
@@ -94,12 +99,21 @@ def list_objects(c: Context, a: Arguments) -> Result:
     }  # fmt: skip
     wanted = text(a, "filter").lower() if "filter" in a else ""
     listed: list[tuple[str, Value]] = []
+    owners = c.world.inventory.accounts_of(entry.name)
+    aliases = [(alias, owner.name) for owner in owners for alias in owner.aliases]
+    forwarders = c.world.inventory.objects_of(ObjectKind.FORWARDER, entry.name)
     if "ACCOUNTS" in kinds:
-        listed = [(name, EXTENSION) for name in sorted(entry.accounts) if wanted in name]
+        listed += [(name, EXTENSION) for name in entry.accounts]
+    if "ALIASES" in kinds:
+        listed += [(alias, [owner]) for alias, owner in aliases]
+    if "FORWARDERS" in kinds:
+        listed += [(state.name, [[state.target]]) for state in forwarders]
+    listed = sorted(item for item in listed if wanted in item[0])
     after = text(a, "cookie") if "cookie" in a else ""
     rest = [item for item in listed if item[0] > after]
     page = rest[:limit]
-    result: list[Value] = [str(len(entry.accounts)), dict(page), "0", "0"]
+    totals = len(entry.accounts), len(aliases), len(forwarders)
+    result: list[Value] = [str(totals[0]), dict(page), str(totals[1]), str(totals[2])]
     if "cookie" in a:
         result.append(page[-1][0] if len(rest) > limit and page else "")
     return Result(result)
