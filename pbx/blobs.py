@@ -6,6 +6,7 @@ blob never changes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
@@ -53,7 +54,8 @@ class FileBlobs:
             draft.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
-            draft.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # the folder itself may be what is wrong
+                draft.unlink(missing_ok=True)
             raise BlobError(f"cannot store a file: {error.strerror or error}") from error
         return name
 
