@@ -20,7 +20,7 @@ from tests.support.server_process import ServerProcess
 
 DOMAIN: Final = "bench.example"
 PASSWORD: Final = "password of the bench"
-COUNT: Final = 2000
+COUNT: Final = 500
 BATCH: Final = 50
 """Commands sent at once in the pipelined runs."""
 COMMANDS: Final[tuple[tuple[str, Callable[[int], str]], ...]] = (

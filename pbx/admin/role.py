@@ -70,7 +70,7 @@ async def _main(context: RoleContext) -> int:
             erase=open_keys(context.data.path).erase,
             shut_down=lambda: os.kill(os.getppid(), signal.SIGTERM),
             blobs=FileBlobs(context.data.path / "blobs"),
-            count_calls=call_counter(context.data.path, event_log),
+            count_calls=call_counter(context.data.path, event_log, settings.readmodel.url),
         )
         server = AdminServer(service, clock, rng, _limits(settings))
         try:
@@ -93,7 +93,7 @@ def _limits(settings: Settings) -> ServerLimits:
     return ServerLimits(cli.connections, cli.connections_per_source, cli.line_bytes)
 
 
-def call_counter(data: Path, event_log: EventLog) -> CountCalls:
+def call_counter(data: Path, event_log: EventLog, url: str = "") -> CountCalls:
     """Counts calls in the read model, as far as the project role has come."""
 
     def count(what: str, whose: str, since_ns: int) -> int:
@@ -101,7 +101,7 @@ def call_counter(data: Path, event_log: EventLog) -> CountCalls:
         from pbx.readmodel import catch_up, open_read_model
         from pbx.readmodel.queries import count_calls
 
-        database = open_read_model(data)
+        database = open_read_model(data, url)
         try:
             catch_up(event_log, database, _PATIENCE_S)
             with database.read() as connection:

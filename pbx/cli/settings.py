@@ -7,11 +7,9 @@ import json
 import textwrap
 from typing import TYPE_CHECKING
 
-from pbx.cli.common import add_options, print_json, settings_of
-from pbx.settings import Settings, without_password
 from pbx.cli.common import add_options, print_json, print_table, settings_of
 from pbx.cli.reading import opened_log
-from pbx.settings import Settings
+from pbx.settings import Settings, without_password
 from pbx.settings_source import KEYS, Raw, settings_to_raw
 
 if TYPE_CHECKING:
@@ -24,10 +22,8 @@ def register(commands: Commands) -> None:
         "settings",
         help="show all settings, their values and meaning",
         description="Prints a settings file that sets everything to what it is now; passwords are "
-        "masked.",
-        description="Prints a settings file that sets everything to what it is now. With `unused` "
-        "the settings of accounts, domains and the server that are kept and have no effect in "
-        "this version.",
+        "masked. With `unused` the settings of accounts, domains and the server that are kept and "
+        "have no effect in this version.",
     )
     parser.add_argument("what", nargs="?", choices=("unused",), help="what is kept without effect")
     add_options(parser)

@@ -21,9 +21,8 @@ from pbx.domain.accounts import (
     changed_limit,
     changed_text,
 )
-from pbx.eventlog import Record
 from pbx.domain.setting_events import AccountSettingsChanged
-from pbx.eventlog import Position, Record
+from pbx.eventlog import Record
 from pbx.kernel.events import Event
 from pbx.readmodel.projection import ProjectionBase, Statements
 from pbx.readmodel.tables import accounts, domains
