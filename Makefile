@@ -12,7 +12,7 @@ SEEDS   ?= 20
 CALLS   ?= 500
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup unit sim interop race bench sanitize fmt lint types imports check clean
+.PHONY: help run test setup unit sim interop race bench sanitize fmt lint types imports schemas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -66,6 +66,9 @@ types: $(VENV)/.installed-test ## mypy, strict
 
 imports: $(VENV)/.installed-test ## Who may import whom (import-linter)
 	$(BIN)/lint-imports --no-cache
+
+schemas: $(VENV)/.installed-test ## Publish the schemas of the events (docs/schemas) anew
+	$(BIN)/pbx log schema --out docs/schemas
 
 check: lint types imports sanitize test ## What CI runs
 

@@ -86,15 +86,22 @@ def _admin(context: RoleContext) -> int:
     return run(context)
 
 
+def _web(context: RoleContext) -> int:
+    from pbx.web_role import run
+
+    return run(context)
+
+
 ROLES: Final[dict[str, Role]] = {
     "signal": _signal,
     "media": _media,
     "project": _project,
     "log": _log,
     "admin": _admin,
+    "web": _web,
 }
-"""Imported when they start: the media process never loads SQLAlchemy, the projections no SIP, and
-none but the log role kafka-python."""
+"""Imported when they start: the media process never loads SQLAlchemy, the projections no SIP, none
+but the log role kafka-python and none but the web role its framework."""
 
 
 def plans_for(settings: Settings) -> list[RolePlan]:
@@ -116,10 +123,13 @@ def plans_for(settings: Settings) -> list[RolePlan]:
     if clustered:
         # It makes the file one of a cluster before others open it, and ships what they leave.
         plans.insert(0, RolePlan("log", stop_phase=2))
+    if settings.web.admin_listen != "off" or settings.web.admin_tls_listen != "off":
+        # Started when calls are answered, so that it delays none, and it ends none by failing.
+        plans.append(RolePlan("web", needs=("signal",), stop_phase=1, reloads=True, vital=False))
     if local_media:
         plans.insert(0, RolePlan("media", stop_phase=1))
     if settings.cli.enabled:
-        plans.append(RolePlan("admin", stop_phase=0))
+        plans.append(RolePlan("admin", stop_phase=0, vital=False))
     return plans
 
 
@@ -330,9 +340,25 @@ class Processes:
         elif role == "admin" and _has_chosen(settings.cli.listen, places):
             cli = tuple(parse_cli_listener(place) for place in places)
             self._settings = replace(settings, cli=replace(settings.cli, listen=cli))
+        elif role == "web":
+            self._keep_web_ports(places)
+            return
         else:
             return
         self._write_settings()
+
+    def _keep_web_ports(self, places: Sequence[str]) -> None:
+        """The same for the API; a place is ``admin HOST:PORT/http`` or ``…/https``."""
+        web = self._settings.web
+        for place in places:
+            address, _, scheme = place.removeprefix("admin ").partition("/")
+            if scheme == "https":
+                web = replace(web, admin_tls_listen=address)
+            else:
+                web = replace(web, admin_listen=address)
+        if web != self._settings.web:
+            self._settings = replace(self._settings, web=web)
+            self._write_settings()
 
     def _write_settings(self) -> None:
         """Leave the settings where the roles read them; whole or not at all."""

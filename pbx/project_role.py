@@ -1,4 +1,4 @@
-"""The project role: follows the log and keeps the read model and the CDR files.
+"""The project role: follows the log, keeps the read model and the CDR files, delivers webhooks.
 
 Nothing waits for it: while it is down or behind, or its database is away, calls go on, and it
 catches up by itself.
@@ -22,6 +22,7 @@ from pbx.readmodel import Database, open_read_model
 from pbx.readmodel.share import Share
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Settings
+from pbx.webhooks.worker import deliver_until
 
 log = logging.getLogger("pbx.project")
 
@@ -36,7 +37,7 @@ LOOK_S: Final = 5.0
 def run(context: RoleContext) -> int:
     """Be the project role until SIGTERM: what is in the log by then is projected."""
     try:
-        with _asked_to_stop() as asked:
+        with _asked_to_stop() as asked, _delivering(context.data, context.settings):
             return _project(context.data, context.settings, context, asked)
     except (LogError, ReadModelError) as error:
         raise Fatal(str(error)) from error
@@ -58,6 +59,23 @@ def _asked_to_stop() -> Iterator[int]:
             signal.signal(number, signal.SIG_IGN)  # we are ending
         os.close(asked)
         os.close(asks)
+
+
+@contextlib.contextmanager
+def _delivering(data: DataDirectory, settings: Settings) -> Iterator[None]:
+    """Webhooks are delivered meanwhile, on a thread of their own."""
+    stop = threading.Event()
+    worker = threading.Thread(
+        target=deliver_until, args=(stop, data.path, settings.webhooks), name="webhooks"
+    )
+    if settings.webhooks.deliver:
+        worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        if settings.webhooks.deliver:
+            worker.join()
 
 
 def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:

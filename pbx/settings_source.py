@@ -205,6 +205,8 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "sip.register_min_s must not be above sip.register_max_s"
     if settings.sip.min_se_s > settings.sip.session_expires_s:
         yield "sip.min_se_s must not be above sip.session_expires_s"
+    if settings.webhooks.retry_first_s > settings.webhooks.retry_longest_s:
+        yield "webhooks.retry_first_s must not be above webhooks.retry_longest_s"
     if not settings.sip.listen:
         yield "sip.listen is empty: a server needs a socket to take SIP at"
 

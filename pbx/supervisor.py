@@ -25,7 +25,8 @@ STOPPING    stop time is up, second stop    STOPPING (SIGKILL)
 
 A role that was ready once is restarted for ever: phones register again and calls go on as soon
 as whatever killed it is over. A role that never was ready has a wrong setting or a port that is
-taken: trying for ever would hide that from whoever just typed the command.
+taken: trying for ever would hide that from whoever just typed the command. A role that is not
+*vital* never ends the server: it is tried again, ever more seldom, and each time the log says why.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ BACK_OFF_MAX_S: Final = 5.0
 CALM_S: Final = 10.0
 """A role that was ready for so long starts again with the first pause."""
 FIRST_TRIES: Final = 3
+HOPELESS: Final = 10
+"""Failures after which the pause is the longest there is."""
+SIDE_BACK_OFF_MAX_S: Final = 60.0
+"""Longest pause of a role that is not vital and never was ready: its port may come free."""
 
 
 class RoleState(enum.Enum):
@@ -70,6 +75,8 @@ class RolePlan:
     """The server is ready when this role is."""
     reloads: bool = False
     """It takes SIGHUP to read its certificates again."""
+    vital: bool = True
+    """The server cannot do its work without it."""
 
 
 class Spawn(NamedTuple):
@@ -168,15 +175,20 @@ class Supervisor:
     def reported(self, name: str, report: Mapping[str, Any], now: float) -> None:
         """A role said something: ``listening``, ``ready`` or ``fatal``."""
         role = self._roles[name]
+        if role.state is RoleState.READY and not role.plan.vital and "listening" in report:
+            self._say_once(f"listening {report['listening']}")  # opened later
         if role.state is not RoleState.STARTING:
             return
         if "listening" in report:
             role.listening.append(str(report["listening"]))
         if "fatal" in report:
             self._actions.append(Tell(f"{name}: {report['fatal']}"))
-            if not role.was_ready:
+            if role.plan.vital and not role.was_ready:
                 self._give_up(now)
                 return
+            if not role.plan.vital:
+                # Trying again at once is no use: straight to the longest pause.
+                role.failures = max(role.failures, HOPELESS)
         if report.get("ready"):
             role.state = RoleState.READY
             role.was_ready = True
@@ -200,11 +212,13 @@ class Supervisor:
             role.failures = 0
         role.failures += 1
         role.state = RoleState.WAITING
-        if not role.was_ready and role.failures >= FIRST_TRIES:
+        if role.plan.vital and not role.was_ready and role.failures >= FIRST_TRIES:
             self._actions.append(Tell(f"{name} does not start ({_how(code)}): giving up"))
             self._give_up(now)
             return
-        pause = min(BACK_OFF_MAX_S, BACK_OFF_S * 2.0 ** min(role.failures - 1, 16))
+        vain = not role.plan.vital and not role.was_ready
+        longest = SIDE_BACK_OFF_MAX_S if vain else BACK_OFF_MAX_S
+        pause = min(longest, BACK_OFF_S * 2.0 ** min(role.failures - 1, 16))
         role.deadline = now + pause
         self._actions.append(Tell(f"{name} ended ({_how(code)}); starting it again in {pause:g} s"))
 

@@ -12,7 +12,7 @@ from pbx.applied import wait_applied
 from pbx.commands import Administration
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
-from pbx.eventlog import EventLog, open_keys, open_log
+from pbx.eventlog import EmbeddedLog, EventLog, open_keys, open_log
 from pbx.inventory import Inventory, inventory
 from pbx.kernel.errors import LogUnavailable
 from pbx.settings_changes import SettingsChanges
@@ -32,10 +32,17 @@ _APPLY_S: Final = 1.0
 @contextlib.contextmanager
 def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
     """The commands over the log in `data`; a running server has applied them at the end."""
+    with changing_log(data) as event_log:
+        yield Administration(event_log, actor=actor, erase=open_keys(data.path).erase)
+
+
+@contextlib.contextmanager
+def changing_log(data: DataDirectory) -> Iterator[EmbeddedLog]:
+    """The log in `data`, for commands that append; a running server has applied it at the end."""
     event_log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
     try:
         before = event_log.head()
-        yield Administration(event_log, actor=actor, erase=open_keys(data.path).erase)
+        yield event_log
         news = event_log.read(before, category=CONFIG)
         last = max((record.position for record in news), default=0)
         if last:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatchcase
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.cli.common import add_options
@@ -36,11 +37,13 @@ def register(commands: Commands) -> None:
     parser.add_argument(
         "action",
         nargs="?",
-        choices=("show", "init", "status"),
+        choices=("show", "init", "status", "schema"),
         default="show",
         help="show events (default); init: make and check the topics of a log on Kafka; "
-        "status: what waits for Kafka, and how far this node has read",
+        "status: what waits for Kafka, and how far this node has read; schema: write JSON Schema "
+        "of each event type and an AsyncAPI document into the folder --out",
     )
+    parser.add_argument("--out", metavar="DIR", type=Path, help="where `schema` writes to")
     parser.add_argument("--follow", action="store_true", help="go on with events as they come")
     parser.add_argument(
         "--call",
@@ -65,6 +68,8 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print events; with ``--json`` one object a line."""
+    if arguments.action == "schema":
+        return _schema(arguments.out)
     if arguments.action != "show":
         from pbx.cli import log_cluster
 
@@ -88,6 +93,19 @@ def run(arguments: argparse.Namespace) -> int:
             # What lies before the head of then was looked at, unless the limit cut it short.
             cut = _from_start(arguments) and shown == arguments.limit
             _follow(arguments, log, stream, last if cut else max(last, head), show)
+    return 0
+
+
+def _schema(folder: Path | None) -> int:
+    from pbx.eventlog.schemas import write_schemas
+
+    if folder is None:
+        raise LogError("say where to write the schemas: pbx log schema --out DIR")
+    try:
+        count = write_schemas(folder)
+    except OSError as error:
+        raise LogError(f"cannot write to {folder}: {error.strerror}") from error
+    print(f"{count} documents in {folder}")
     return 0
 
 

@@ -25,6 +25,8 @@ COMMANDS: Final = (
     "task",
     "router",
     "route",
+    "token",
+    "webhook",
     "calls",
     "cdr",
     "report",

@@ -12,10 +12,12 @@ from pbx.kernel.errors import DomainError
 from pbx.settings import (
     CLI_LISTENER,
     LISTENER,
+    PLACE,
     Listener,
     kafka_servers,
     parse_cli_listener,
     parse_listener,
+    parse_place,
 )
 from pbx.settings_source import Raw
 
@@ -49,6 +51,12 @@ def register(commands: Commands) -> None:
         metavar="HOST:PORT[/tls]",
         help="take commands of administrators here (repeatable)",
     )
+    parser.add_argument(
+        "--admin",
+        type=_place,
+        metavar="HOST:PORT|off",
+        help="listen for the API here (port 0 picks a free one)",
+    )
     parser.add_argument("--dev", action="store_true", help="listen on this machine only")
     parser.add_argument(
         "--demo", action="store_true", help="make two accounts on first start and print them"
@@ -71,6 +79,13 @@ def _cli_listener(text: str) -> Listener:
         raise argparse.ArgumentTypeError(f"{text!r} is not {CLI_LISTENER.words}") from None
 
 
+def _place(text: str) -> str:
+    try:
+        return parse_place(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {PLACE.words}") from None
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from pbx.app import serve
     from pbx.cli.administration import install
@@ -85,6 +100,10 @@ def _run(arguments: argparse.Namespace) -> int:
         overrides["cli"] = {"listen": [str(listener) for listener in arguments.cli or ()]}
         if arguments.cli is None:
             overrides["cli"]["listen"] = [DEV_CLI]
+    if arguments.admin is not None:
+        overrides["web"] = {"admin_listen": arguments.admin}
+        if arguments.admin == "off":
+            overrides["web"]["admin_tls_listen"] = "off"
     settings = settings_of(arguments, overrides)
     set_up_logging(settings.log, "server")
     data = DataDirectory(Path(settings.server.data))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import islice
 
+from pbx.eventlog.feed import BEGINNING, Step, check_filter, fits, make_token, position_of
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import (
     ANY_VERSION,
@@ -137,6 +138,42 @@ class MemoryLog:
         with self._appended:
             records = dict(self._streams.get(stream, ()))
         return (records[v] for v in sorted(records) if v > after_version)
+
+    def read_feed(
+        self,
+        after: str = BEGINNING,
+        *,
+        categories: Sequence[str] = (),
+        types: Sequence[str] = (),
+        streams: Sequence[str] = (),
+        tenant: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Step]:
+        check_filter(categories, types, streams)
+        head = self.head()
+        first = position_of(after, self._time_at)
+        return self._feed(first, head, fits(categories, types, streams, tenant), limit)
+
+    def _feed(
+        self, after: Position, until: Position, keep: Callable[[Record], bool], limit: int | None
+    ) -> Iterator[Step]:
+        given = 0
+        for record in self._records[after:until]:
+            if given == limit:
+                return
+            if keep(record):
+                given += 1
+                yield make_token(record.position, record.time_ns), record
+        if after < until:
+            yield make_token(until, self._records[until - 1].time_ns), None
+
+    def _time_at(self, position: Position) -> int | None:
+        record = self.at(position)
+        return None if record is None else record.time_ns
+
+    def feed_head(self) -> str:
+        records = self._records
+        return make_token(len(records), records[-1].time_ns) if records else BEGINNING
 
     def head(self) -> Position:
         return len(self._records)

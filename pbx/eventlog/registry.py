@@ -32,6 +32,8 @@ CATEGORY_OF_PREFIX: Final[dict[str, str]] = {
     "forwarder": "pbx.config",
     "list": "pbx.config",
     "task": "pbx.config",
+    "token": "pbx.config",
+    "webhook": "pbx.config",
     "binding": "pbx.bindings",
     "node": "pbx.nodes",
     "login": "pbx.nodes",

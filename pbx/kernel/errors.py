@@ -9,7 +9,11 @@
     │   ├── LogUnavailable    nothing can be appended now (disk full, locked …): refuse new work
     │   │   └── OutcomeUnknown  an append was sent and may still take effect: look before repeating
     │   ├── LogFormatError    the log was written by a newer or another program
-    │   └── DecodeError       a stored event does not fit its declared shape
+    │   ├── DecodeError       a stored event does not fit its declared shape
+    │   └── FeedError         a reader of a feed asks for what cannot be
+    │       ├── BadFilter     a category that is none, a pattern that cannot fit
+    │       ├── BadPosition   a token that no log gave out
+    │       └── PositionUnknown   a token of another log, or of one before its restore
     └── ReadModelError
         ├── ProjectionStopped a projection met an event it cannot apply and waits for an operator
         ├── LagTimeout        the read model did not reach the wanted position in time
@@ -58,6 +62,22 @@ class LogFormatError(LogError):
 
 class DecodeError(LogError):
     """The data of an event does not fit its type."""
+
+
+class FeedError(LogError):
+    """Base of what a reader of a feed may do wrong; the text is for its programmer."""
+
+
+class BadFilter(FeedError):
+    """The filter names what does not exist."""
+
+
+class BadPosition(FeedError):
+    """The token is none."""
+
+
+class PositionUnknown(FeedError):
+    """This log does not reach so far: what the reader has seen is not its history."""
 
 
 class ReadModelError(PbxError):

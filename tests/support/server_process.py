@@ -82,6 +82,8 @@ class ServerProcess:
     def start(self) -> None:
         """Start it and wait for ``ready``; later starts take the same ports again."""
         options = [part for listener in self._wanted for part in ("--sip", listener)]
+        if "--admin" not in self._options:  # most tests have no use for it
+            options += ["--admin", "off"]
         options += self._options
         self.lines.clear()
         self._inbox = queue.Queue()
@@ -125,6 +127,31 @@ class ServerProcess:
                 self.addresses[match["transport"]] = (match["host"], int(match["port"]))
             if "ready" in self.lines and ("cli" in self.addresses or not self._commands):
                 return
+
+    def await_line(self, start: str, timeout_s: float = START_S) -> str:
+        """The first line it prints, or printed, that starts so; what follows `start` in it."""
+        deadline = time.monotonic() + timeout_s
+        seen = 0
+        while True:
+            for line in self.lines[seen:]:
+                if line.startswith(start):
+                    return line.removeprefix(start)
+            seen = len(self.lines)
+            try:
+                following = self._inbox.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                following = None
+            if following is None:
+                raise ServerError(f"it never printed {start!r}; {self._told()}")
+            self.lines.append(following)
+
+    def admin(self, scheme: str = "http") -> str:
+        """``HOST:PORT`` of the API; needs the option ``--admin``."""
+        while True:
+            place, _, found = self.await_line("listening admin ").partition("/")
+            if found == scheme:
+                return place
+            self.lines.remove(f"listening admin {place}/{found}")
 
     def _told(self) -> str:
         return f"it printed {self.lines} and logged:\n{self.log()[-4000:]}"

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog
+from pbx.eventlog.feed import BEGINNING, Step, check_filter
 from pbx.eventlog.kafka.categories import is_shared
 from pbx.eventlog.kafka.client import DecisionClient
 from pbx.eventlog.kafka.envelope import MAX_EVENTS, wire_event
 from pbx.eventlog.kafka.partition import FeedReader, PartitionLog
 from pbx.eventlog.kafka.wire import MAX_RECORD_BYTES, Decide
-from pbx.eventlog.record import Decision, Entry, Meta, Position, Record, make_rows
+from pbx.eventlog.record import Decision, Entry, Meta, Position, make_rows
 from pbx.eventlog.registry import Codec
 from pbx.kernel.clock import Clock
 from pbx.kernel.errors import Conflict, LogError
@@ -152,18 +153,28 @@ class ClusterLog(EmbeddedLog):
 
     def read_feed(
         self,
-        after_token: str = "",
+        after: str = BEGINNING,
         *,
-        category: str | None = None,
+        categories: Sequence[str] = (),
         types: Sequence[str] = (),
+        streams: Sequence[str] = (),
+        tenant: str | None = None,
         limit: int | None = None,
-    ) -> Iterator[tuple[str, Record]]:
-        """Records after a token with the token behind each, which is good on every node.
+    ) -> Iterator[Step]:
+        """As the port says; tokens are good on every node. Ends where this node's copy ends."""
+        check_filter(categories, types, streams)
+        return FeedReader(self).read(
+            after,
+            categories=categories,
+            types=types,
+            streams=streams,
+            tenant=tenant,
+            limit=limit,
+        )
 
-        In the order of each partition; between partitions about as they came. Ends where this
-        node's copy ends. Raises ``LogError`` for a token that is none.
-        """
-        return FeedReader(self).read(after_token, category=category, types=types, limit=limit)
+    def feed_head(self) -> str:
+        """As the port says."""
+        return FeedReader(self).head()
 
     def query(self, statement: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """For the views of this package."""

@@ -14,10 +14,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from pbx.eventlog.embedded import COLUMNS
+from pbx.eventlog.feed import Step
+from pbx.eventlog.feed_query import Condition, feed_condition, thin_streams
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import START, Entry, Meta, Position, Record
 from pbx.eventlog.registry import Codec
-from pbx.kernel.errors import Conflict, LogError
+from pbx.kernel.errors import BadPosition, Conflict, LogError, PositionUnknown
 from pbx.kernel.events import Event
 
 if TYPE_CHECKING:
@@ -77,6 +79,21 @@ class PartitionLog:
                 "(s.kafka_offset, s.idx) > (?, ?) AND (s.kafka_offset, s.idx) <= (?, ?)",
                 (*place_of(after), *place_of(until)),
                 types,
+                CHUNK,
+            )
+            yield from records
+            if len(records) < CHUNK:
+                return
+            after = records[-1].position
+
+    def matching(self, after: Position, until: Position, condition: Condition) -> Iterator[Record]:
+        """Records up to `until` that fit a feed's condition."""
+        while after < until:
+            records = self._records(
+                "(s.kafka_offset, s.idx) > (?, ?) AND (s.kafka_offset, s.idx) <= (?, ?)"
+                + condition.text,
+                (*place_of(after), *place_of(until), *condition.values),
+                (),
                 CHUNK,
             )
             yield from records
@@ -194,40 +211,76 @@ class PartitionLog:
 
 
 class FeedReader:
-    """All partitions of `log` as one feed; its tokens are vectors of positions."""
+    """All partitions of `log` as one feed; its tokens are vectors of positions.
+
+    In the order of each partition; between partitions by time, as far as they were met when the
+    reading began. See :class:`pbx.eventlog.feed.FeedLog`.
+    """
 
     def __init__(self, log: ClusterLog) -> None:
         self._log = log
 
     def read(
         self,
-        after_token: str,
+        after: str,
         *,
-        category: str | None = None,
-        types: Sequence[str] = (),
-        limit: int | None = None,
-    ) -> Iterator[tuple[str, Record]]:
-        """See :meth:`ClusterLog.read_feed`."""
-        after = parse_token(after_token)
-        names = [
-            name
-            for name in self._log.partitions()
-            if category is None or name.partition("/")[0] == category
-        ]
-        return islice(self._read(after, names, types), limit)
+        categories: Sequence[str],
+        types: Sequence[str],
+        streams: Sequence[str],
+        tenant: str | None,
+        limit: int | None,
+    ) -> Iterator[Step]:
+        """The steps; the filter was checked."""
+        reached = parse_token(after)
+        views = {name: self._log.partition(name) for name in self._log.partitions()}
+        for name, position in reached.items():
+            view = views.get(name)
+            if view is None or (position > START and view.at(position) is None):
+                raise PositionUnknown(
+                    f"this cluster has no such event in {name}: the position is of another one, or "
+                    "older than what Kafka keeps. Read anew, or go on from another that you kept"
+                )
+        wanted = {
+            name: view
+            for name, view in views.items()
+            if not categories or name.partition("/")[0] in categories
+        }
+        condition = feed_condition((), types, streams, tenant)
+        thin = thin_streams(streams, all_of_them=limit is None)
+        if thin is not None:
+            condition = Condition(condition.text + thin.text, (*condition.values, *thin.values))
+        return self._steps(reached, wanted, condition, limit)
 
-    def _read(
-        self, after: dict[str, Position], names: list[str], types: Sequence[str]
-    ) -> Iterator[tuple[str, Record]]:
+    def head(self) -> str:
+        """The token behind everything."""
+        return make_token(
+            {name: self._log.partition(name).head() for name in self._log.partitions()}
+        )
+
+    def _steps(
+        self,
+        reached: dict[str, Position],
+        wanted: dict[str, PartitionLog],
+        condition: Condition,
+        limit: int | None,
+    ) -> Iterator[Step]:
+        heads = {name: view.head() for name, view in wanted.items()}
+
         def one(name: str) -> Iterator[tuple[int, str, Record]]:
-            for record in self._log.partition(name).read(after.get(name, START), types=types):
+            view = wanted[name]
+            for record in view.matching(reached.get(name, START), heads[name], condition):
                 yield record.time_ns, name, record
 
-        reached = dict(after)
-        merged = heapq.merge(*(one(name) for name in names), key=lambda item: item[0])
-        for _, name, record in merged:
+        left = -1 if limit is None else limit
+        for _, name, record in heapq.merge(*map(one, wanted), key=lambda item: item[0]):
+            if left == 0:
+                return
+            left -= 1
             reached[name] = record.position
             yield make_token(reached), record
+        if left and any(heads[name] > reached.get(name, START) for name in heads):
+            reached.update({name: max(at, reached.get(name, START)) for name, at in heads.items()})
+            yield make_token(reached), None
 
 
 TOKEN_PREFIX: Final = "k1."
@@ -239,11 +292,11 @@ def make_token(positions: dict[str, Position]) -> str:
 
 
 def parse_token(token: str) -> dict[str, Position]:
-    """The reverse; the empty text is the beginning. Raises ``LogError``."""
+    """The reverse; the empty text is the beginning. Raises ``BadPosition``."""
     if not token:
         return {}
     if not token.startswith(TOKEN_PREFIX):
-        raise LogError(f"{token[:40]!r} is no position in the feed of this cluster")
+        raise _bad(token)
     found = {}
     for part in filter(None, token.removeprefix(TOKEN_PREFIX).split(",")):
         name, colon, at = part.rpartition(":")
@@ -252,5 +305,9 @@ def parse_token(token: str) -> dict[str, Position]:
         except ValueError:
             colon = ""
         if not colon or found[name] < START:
-            raise LogError(f"{token[:40]!r} is no position in the feed of this cluster")
+            raise _bad(token)
     return found
+
+
+def _bad(token: str) -> BadPosition:
+    return BadPosition(f"{token[:40]!r} is no position of this log; hand back one you were given")

@@ -183,17 +183,28 @@ def test_a_data_directory_has_one_server(data: DataDirectory) -> None:
 
 
 def test_the_roles_of_a_server_follow_its_media_engine() -> None:
-    assert [plan.name for plan in plans_for(Settings())] == ["media", "signal", "project", "admin"]
+    assert [plan.name for plan in plans_for(Settings())] == [
+        "media",
+        "signal",
+        "project",
+        "web",
+        "admin",
+    ]
     for engine in ("ng:127.0.0.1:2223", "off"):
         foreign = load_settings(overrides={"media": {"engine": engine}})
-        assert [plan.name for plan in plans_for(foreign)] == ["signal", "project", "admin"]
+        assert [plan.name for plan in plans_for(foreign)] == [
+            "signal",
+            "project",
+            "web",
+            "admin",
+        ]
         assert plans_for(foreign)[0].needs == ()
 
 
 def test_a_node_of_a_cluster_has_a_log_role_that_starts_first_and_stops_last() -> None:
     settings = load_settings(overrides={"eventlog": {"engine": "kafka:k1:9092,k2:9092"}})
     plans = {plan.name: plan for plan in plans_for(settings)}
-    assert set(plans) == {"log", "media", "signal", "project"}
+    assert set(plans) == {"log", "media", "signal", "project", "web", "admin"}
     assert "log" in plans["signal"].needs
     assert "log" in plans["project"].needs
     assert plans["log"].stop_phase > max(plans["signal"].stop_phase, plans["project"].stop_phase)
@@ -205,6 +216,40 @@ def test_a_log_of_a_cluster_does_not_go_on_alone(data: DataDirectory) -> None:
     join(data.path / LOG_FILE, "w")
     with pytest.raises(DataDirectoryError, match="part of a cluster"):
         serve(data, Settings())
+
+
+def test_the_web_role_waits_for_calls_and_ends_none() -> None:
+    [web] = [plan for plan in plans_for(Settings()) if plan.name == "web"]
+    assert (web.needs, web.vital, web.answers) == (("signal",), False, False)
+    off = load_settings(overrides={"web": {"admin_listen": "off"}})
+    assert "web" not in [plan.name for plan in plans_for(off)]
+    tls = {"admin_listen": "off", "admin_tls_listen": "127.0.0.1:9010"}
+    assert "web" in [plan.name for plan in plans_for(load_settings(overrides={"web": tls}))]
+
+
+def test_a_restarted_web_role_listens_where_it_did(data: DataDirectory) -> None:
+    """The first process names the port the system chose; the second reads it in its settings."""
+    settings = load_settings(overrides={"web": {"admin_listen": "127.0.0.1:0"}})
+    server = Server(
+        data,
+        settings,
+        web=f"""
+            kept = json.load(open({str(data.settings)!r}))["web"]
+            report(listening="admin 127.0.0.1:8123/http")
+            report(listening="admin 127.0.0.1:9123/https")
+            report(ready=True)
+            if sys.argv[2] == "1": os.kill(os.getpid(), signal.SIGKILL)
+            assert kept["admin_listen"] == "127.0.0.1:8123", kept
+            assert kept["admin_tls_listen"] == "127.0.0.1:9123", kept
+            os.kill(os.getppid(), signal.SIGINT)
+            wait()
+        """,
+    )
+    assert server.run() == 0
+    assert server.said == [
+        "listening admin 127.0.0.1:8123/http",
+        "listening admin 127.0.0.1:9123/https",
+    ]
 
 
 def test_the_real_roles_are_started_without_the_current_folder(data: DataDirectory) -> None:
@@ -253,3 +298,21 @@ def test_kill_9_of_the_supervisor_takes_its_roles_along(data: DataDirectory) -> 
         supervisor.wait()
         with os.fdopen(held, "rb") as end:
             assert end.read() == b""
+
+
+@pytest.mark.parametrize(
+    "module", ["pbx.signal.run", "pbx.media_role", "pbx.project_role", "pbx.app", "pbx.cli.main"]
+)
+def test_only_the_web_role_loads_what_it_needs(module: str) -> None:
+    """Others start faster and smaller without; a webhook loads its client when there is one."""
+    program = f"""
+        import sys
+        import {module}
+        if {module!r} == "pbx.cli.main": pbx.cli.main.build_parser()
+        heavy = ("starlette", "uvicorn", "h11", "websockets", "httpcore2", "anyio", "pbx.web")
+        print([name for name in heavy if name in sys.modules])
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

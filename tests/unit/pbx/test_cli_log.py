@@ -505,3 +505,18 @@ def test_commands_work_beside_a_server_that_holds_the_lease(
     assert server.lease.acquire()
     assert pbx("calls").startswith("CALL")
     server.close()
+
+
+def test_schemas_are_written_where_one_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pbx.cli.main import main
+
+    folder = tmp_path / "deep" / "schemas"
+    assert main(["log", "schema", "--out", str(folder)]) == 0
+    assert capsys.readouterr().out == f"{len(list(folder.iterdir()))} documents in {folder}\n"
+    assert main(["log", "schema"]) == 1
+    assert "--out DIR" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert main(["log", "schema", "--out", str(tmp_path / "file")]) == 1
+    assert "cannot write" in capsys.readouterr().err

@@ -322,17 +322,17 @@ def test_a_feed_goes_on_behind_its_token_on_any_node(node: MakeNode) -> None:
     for number in range(6):
         a.log.commit([fact(f"call/{number}", 1, f"x{number}", time_ns=number + 1)])
         a.log.append("domain/d", number, [DomainCreated(name="d")], Meta(time_ns=number + 1))
-    whole = [record.row for _, record in a.log.read_feed()]
+    whole = [record.row for _, record in a.log.read_feed() if record is not None]
     assert len(whole) == 12
     assert [row[3] for row in whole] == sorted(row[3] for row in whole)
     for cut in range(13):
         seen = list(a.log.read_feed(limit=cut))
         token = seen[-1][0] if seen else ""
         rest = b.log.read_feed(token)
-        assert [record.row for _, record in (*seen, *rest)] == whole
-    config = [record.stream for _, record in b.log.read_feed(category="pbx.config")]
+        assert [record.row for _, record in (*seen, *rest) if record is not None] == whole
+    config = [r.stream for _, r in b.log.read_feed(categories=["pbx.config"]) if r is not None]
     assert config == ["domain/d"] * 6
-    assert len(list(b.log.read_feed(types=["leg.*"]))) == 6
+    assert sum(record is not None for _, record in b.log.read_feed(types=["leg.*"])) == 6
 
 
 def test_a_filtered_feed_is_resumed_without_filter_or_double(node: MakeNode) -> None:

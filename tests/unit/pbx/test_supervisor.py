@@ -14,6 +14,7 @@ from pbx.supervisor import (
     BACK_OFF_S,
     CALM_S,
     FIRST_TRIES,
+    SIDE_BACK_OFF_MAX_S,
     START_S,
     Action,
     Finish,
@@ -98,6 +99,77 @@ def test_reports_out_of_place_change_nothing() -> None:
     supervisor.reported("signal", {"fatal": "x"}, 1.0)
     assert supervisor.actions() == []
     assert supervisor.listening("signal") == []
+
+
+# ------------------------------------------------------------------------- roles beside the calls
+
+
+SIDE = [*PLANS, RolePlan("web", needs=("signal",), stop_phase=1, vital=False)]
+
+
+def beside(now: float = 0.0) -> Supervisor:
+    """A server that answers; the role beside it was just started."""
+    supervisor = Supervisor(SIDE, stop_s=STOP_S)
+    supervisor.start(now)
+    for role in ("media", "project", "signal"):
+        supervisor.reported(role, {"ready": True}, now)
+    assert Spawn("web") in supervisor.actions()
+    return supervisor
+
+
+def test_a_side_role_is_started_once_calls_are_answered() -> None:
+    supervisor = Supervisor(SIDE, stop_s=STOP_S)
+    supervisor.start(0.0)
+    assert Spawn("web") not in supervisor.actions()
+
+
+def test_a_side_role_that_cannot_start_is_tried_seldom_and_the_server_stays() -> None:
+    supervisor, now, pauses = beside(), 0.0, []
+    for _ in range(20):
+        supervisor.reported("web", {"fatal": "the port is taken"}, now)
+        supervisor.exited("web", 3, now)
+        actions = supervisor.actions()
+        assert done(actions) == []
+        assert "web: the port is taken" in told(actions)
+        due = supervisor.next_timer()
+        assert due is not None
+        pauses.append(due - now)
+        now = due
+        supervisor.handle_timers(now)
+        assert done(supervisor.actions()) == [Spawn("web")]
+    assert set(pauses) == {SIDE_BACK_OFF_MAX_S}
+    assert supervisor.state("signal") is RoleState.READY
+
+
+def test_a_side_role_that_crashes_at_start_backs_off_for_ever() -> None:
+    supervisor, now, pauses = beside(), 0.0, []
+    for _ in range(15):
+        supervisor.exited("web", 1, now)
+        due = supervisor.next_timer()
+        assert due is not None
+        pauses.append(due - now)
+        now = due
+        supervisor.handle_timers(now)
+        assert done(supervisor.actions()) == [Spawn("web")]
+    assert pauses[0] == BACK_OFF_S
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == SIDE_BACK_OFF_MAX_S
+
+
+def test_a_side_role_that_worked_is_restarted_as_fast_as_others() -> None:
+    supervisor = beside()
+    supervisor.reported("web", {"ready": True}, 1.0)
+    supervisor.exited("web", -9, 2.0)
+    assert supervisor.next_timer() == 2.0 + BACK_OFF_S
+
+
+def test_a_listener_that_is_opened_later_is_said_then() -> None:
+    supervisor = beside()
+    supervisor.reported("web", {"ready": True}, 1.0)
+    supervisor.actions()
+    for _ in range(2):
+        supervisor.reported("web", {"listening": "admin 192.0.2.1:8010/http"}, 2.0)
+    assert supervisor.actions() == [Say("listening admin 192.0.2.1:8010/http")]
 
 
 # ------------------------------------------------------------------------------------- not starting
