@@ -96,7 +96,11 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
         return st.floats(allow_nan=False, allow_infinity=False)
     if isinstance(kind, msgspec.inspect.VarTupleType):
         return st.lists(values(kind.item_type), max_size=3).map(tuple)
-    return st.from_type(object)
+    if isinstance(kind, msgspec.inspect.DictType):
+        return st.dictionaries(st.text(max_size=5), values(kind.value_type), max_size=3)
+    if isinstance(kind, msgspec.inspect.AnyType):
+        return st.one_of(st.none(), st.booleans(), st.integers(0, 9), st.text(max_size=5))
+    return st.none()
 
 
 @given(st.data())
