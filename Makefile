@@ -4,7 +4,7 @@
 VENV    := .venv
 BIN     := $(VENV)/bin
 PYTHON3 := $(BIN)/python
-NATIVE  := $(wildcard media/native/*.c media/native/*.h)
+NATIVE  := $(wildcard media/native/*.[ch] media/codecs/*.[ch])
 
 DATA    ?= var
 ARGS    ?=
@@ -74,5 +74,5 @@ check: lint types imports sanitize test ## What CI runs
 
 clean: ## Remove what was built (not the data in ./var)
 	rm -rf build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
-		.coverage .coverage.* htmlcov media/native/*.so
+		.coverage .coverage.* htmlcov media/native/*.so media/codecs/*.so
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

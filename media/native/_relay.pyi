@@ -1,5 +1,7 @@
 """The C core (packet.c, loop.c, module.c). `native.py` is its only user, beside the tests."""
 
+from typing_extensions import Buffer
+
 from media.native.relay import Address
 
 class Relay:
@@ -30,6 +32,7 @@ class Relay:
         enabled_out: bool,
         rebind_silence_s: float,
         early: bool,  # may send before the lock
+        tap: int,
         /,
     ) -> None: ...
     def stats(self, handle: int, now: float = ..., /) -> StatsTuple: ...
@@ -41,6 +44,16 @@ class Relay:
     def inject(
         self, handle: int, data: bytes, source: Address, now: float, /
     ) -> tuple[int, Address, bool] | None: ...
+    def take(self, heads: Buffer, payloads: Buffer, stride: int, /) -> int: ...
+    def send(
+        self,
+        handles: Buffer,  # uint64
+        sizes: Buffer,  # uint16
+        packets: Buffer,  # `stride` bytes each
+        stride: int,
+        control: bool,  # RTCP
+        /,
+    ) -> int: ...
 
 StatsTuple = tuple[
     int,  # packets_in

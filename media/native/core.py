@@ -8,13 +8,18 @@ RFC 3550 (RTP, RTCP), RFC 5761 (telling RTCP from RTP), RFC 3264 §8.4 (RTCP goe
 
 from __future__ import annotations
 
+import struct
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from media.native.check import normalised
 from media.native.counters import RateCap, SourceCounters
 from media.native.latch import Accepted, Latch, control_ports, may_send_early
 from media.native.relay import (
+    FRAME_HEAD_BYTES,
+    TAP_BYTES,
+    TAP_FRAMES,
     Address,
     DropReason,
     Locked,
@@ -26,6 +31,9 @@ from media.native.relay import (
     StreamStats,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of Python 3.12
+
 RTP_HEADER_BYTES = 12
 RTCP_MIN_BYTES = 8
 SENDER_REPORT, RECEIVER_REPORT = 200, 201
@@ -33,6 +41,9 @@ ALARM_PACKETS = 10  # dropped packets of strangers that are worth an alarm
 ALARM_INTERVAL_S = 10.0  # between two alarms of a stream: a flood must not flood the log
 MAX_ROUND_TRIP_S = 60  # a larger figure comes from a wrong report
 MAX_EVENTS = 4096  # waiting for `events()`; later ones are lost, `stats()` still tells
+
+
+_FRAME_HEAD = struct.Struct("<QdIIIHHBB6x")  # FRAME_FIELDS of relay.py
 
 
 class Forward(NamedTuple):
@@ -50,6 +61,13 @@ class RtpHeader(NamedTuple):
     timestamp: int
     ssrc: int
     payload_bytes: int
+
+
+def unpacked(handles: Buffer, sizes: Buffer) -> zip[tuple[int, int]]:
+    """Handles and sizes of `Relay.send`, pair by pair."""
+    return zip(
+        memoryview(handles).cast("B").cast("Q"), memoryview(sizes).cast("B").cast("H"), strict=False
+    )
 
 
 def parse_rtp(data: bytes) -> RtpHeader | None:
@@ -154,6 +172,7 @@ class RelayCore:
         self._own: dict[Address, int] = {}  # bound address to the number of streams on it
         self._last_handle = 0
         self._events: list[RelayEvent] = []
+        self._frames: deque[tuple[bytes, bytes]] = deque()  # heads and payloads, for `take`
 
     # -- control side -----------------------------------------------------------------------
 
@@ -255,6 +274,30 @@ class RelayCore:
             return self._refuse(handle, stream, reason, source, now)
         return self._receive_control(stream, config, data, source, now)
 
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        """See `Relay.take`."""
+        into, bodies = memoryview(heads).cast("B"), memoryview(payloads).cast("B")
+        count = min(len(self._frames), len(into) // FRAME_HEAD_BYTES, len(bodies) // (stride or 1))
+        for number in range(count):
+            head, payload = self._frames.popleft()
+            into[number * FRAME_HEAD_BYTES : (number + 1) * FRAME_HEAD_BYTES] = head
+            payload = payload[:stride]
+            bodies[number * stride : number * stride + len(payload)] = payload
+        return count
+
+    def aim(self, handle: int, *, control: bool) -> Forward | None:
+        """Where a packet of our own toward the peer of a stream goes; None: nowhere."""
+        stream = self._streams.get(handle)
+        if stream is None:
+            return None
+        config = stream.config
+        if config is None:
+            return stream.drop(DropReason.IDLE)
+        if not control and not config.enabled_out:
+            return None  # a hold: the audio path goes on without being heard
+        destination = self._destination(stream, config)
+        return None if destination is None else Forward(handle, destination, control)
+
     def sent(self, forward: Forward, size: int) -> None:
         """The shell sent a datagram of `size` bytes."""
         stream = self._streams.get(forward.sink)
@@ -300,7 +343,7 @@ class RelayCore:
         stream.source.receive(
             header.ssrc, header.sequence_number, header.timestamp, now, config.clock_rate
         )
-        return self._forward_media(stream, config, data, source, now)
+        return self._forward_media(handle, stream, config, data, source, now, header)
 
     def _receive_opaque(
         self,
@@ -314,7 +357,7 @@ class RelayCore:
         verdict = stream.latch.receive(source, 0, -1, 0, len(data), now)
         if not self._admit(handle, stream, config, verdict, source, now):
             return None
-        return self._forward_media(stream, config, data, source, now)
+        return self._forward_media(handle, stream, config, data, source, now, None)
 
     def _admit(
         self,
@@ -340,14 +383,59 @@ class RelayCore:
         return True
 
     def _forward_media(
-        self, stream: _Stream, config: StreamConfig, data: bytes, source: Address, now: float
+        self,
+        handle: int,
+        stream: _Stream,
+        config: StreamConfig,
+        data: bytes,
+        source: Address,
+        now: float,
+        header: RtpHeader | None,
     ) -> Forward | None:
         stream.packets_in += 1
         stream.bytes_in += len(data)
         stream.last_in_s = now
         if not config.enabled_in:
             return stream.drop(DropReason.DISABLED)
+        if config.sink == 0 and config.tap != 0 and header is not None:
+            return self._hand_over(handle, stream, config, data, header, now)
         return self._forward(stream, config.sink, source, control=False)
+
+    def _hand_over(
+        self,
+        handle: int,
+        stream: _Stream,
+        config: StreamConfig,
+        data: bytes,
+        header: RtpHeader,
+        now: float,
+    ) -> Forward | None:
+        """Keep a packet for the audio path."""
+        size = header.payload_bytes
+        end = len(data)
+        if data[0] & 0x20:  # RFC 3550 §5.1: the last octet counts the padding
+            padding = data[-1]
+            if size == 0 or padding == 0 or padding > size:
+                return stream.drop(DropReason.NOT_RTP)
+            end -= padding
+        payload = data[len(data) - size : end]
+        if len(payload) > TAP_BYTES:
+            return stream.drop(DropReason.SIZE)
+        if len(self._frames) == TAP_FRAMES:
+            return stream.drop(DropReason.OVERRUN)
+        head = _FRAME_HEAD.pack(
+            handle,
+            now,
+            header.ssrc,
+            header.timestamp,
+            config.tap,
+            header.sequence_number,
+            len(payload),
+            header.payload_type,
+            header.marker,
+        )
+        self._frames.append((head, payload))
+        return None
 
     def _screen_control(
         self, stream: _Stream, config: StreamConfig, source: Address

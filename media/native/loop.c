@@ -231,6 +231,58 @@ void relay_configure(struct relay *relay, struct stream *stream, struct config *
         retire_config(relay, former);
 }
 
+bool relay_enable_taps(struct relay *relay)
+{
+    for (unsigned i = 0; i < (relay->worker_count > 0 ? relay->worker_count : 1); i++) {
+        struct ring *ring = &relay->workers[i].ring;
+        if (atomic_load(&ring->frames) != NULL)
+            continue;
+        size_t size = (sizeof(struct frames) + 63) / 64 * 64;
+        struct frames *frames = aligned_alloc(64, size); /* pages are touched as they are needed */
+        if (frames == NULL)
+            return false;
+        atomic_init(&frames->head, 0);
+        atomic_init(&frames->tail, 0);
+        atomic_store(&ring->frames, frames);
+    }
+    return true;
+}
+
+size_t relay_take(struct relay *relay, struct frame_head *heads, uint8_t *payloads, size_t stride,
+                  size_t room)
+{
+    size_t count = 0;
+    for (unsigned i = 0; i < (relay->worker_count > 0 ? relay->worker_count : 1); i++) {
+        struct frames *frames = atomic_load(&relay->workers[i].ring.frames);
+        if (frames == NULL)
+            continue;
+        unsigned head = atomic_load_explicit(&frames->head, memory_order_relaxed);
+        unsigned tail = atomic_load_explicit(&frames->tail, memory_order_acquire);
+        for (; head != tail && count < room; head++, count++) {
+            const struct frame *frame = &frames->frame[head % TAP_FRAMES];
+            size_t size = frame->head.size < stride ? frame->head.size : stride;
+            heads[count] = frame->head;
+            memcpy(payloads + count * stride, frame->payload, size);
+        }
+        atomic_store_explicit(&frames->head, head, memory_order_release);
+    }
+    return count;
+}
+
+bool relay_send(struct relay *relay, struct stream *stream, const uint8_t *data, size_t size,
+                bool control)
+{
+    struct forward forward;
+    struct sockaddr_in6 name;
+    if (!packet_aim(&relay->table, stream, control, &forward))
+        return false;
+    socklen_t length = to_socket(&forward.destination, &name);
+    if (sendto(stream->fd, data, size, MSG_DONTWAIT, (struct sockaddr *)&name, length) < 0)
+        return false; /* the kernel's buffer is full: to the peer it is a lost packet */
+    packet_sent(&forward, size);
+    return true;
+}
+
 void relay_close(struct relay *relay, struct stream *stream)
 {
     if (relay->worker_count > 0)
@@ -326,6 +378,8 @@ void relay_free(struct relay *relay)
             close(relay->workers[i].epoll_fd);
         free(relay->workers[i].batch);
     }
+    for (unsigned i = 0; i < (relay->worker_count > 0 ? relay->worker_count : 1); i++)
+        free(atomic_load(&relay->workers[i].ring.frames));
     if (relay->event_fd >= 0)
         close(relay->event_fd);
     if (relay->stop_fd >= 0)

@@ -53,6 +53,18 @@ uint64_t relay_open(struct relay *relay, int fd, const struct address *local);
 /* Swap in a configuration made with malloc. Sets its epoch. */
 void relay_configure(struct relay *relay, struct stream *stream, struct config *config);
 
+/* Have rings for tapped packets; false with errno set. */
+bool relay_enable_taps(struct relay *relay);
+
+/* Take up to `room` tapped packets, in the order of arrival per worker; payloads are `stride`
+ * bytes apart. */
+size_t relay_take(struct relay *relay, struct frame_head *heads, uint8_t *payloads, size_t stride,
+                  size_t room);
+
+/* Send a packet of our own to the peer of a stream. */
+bool relay_send(struct relay *relay, struct stream *stream, const uint8_t *data, size_t size,
+                bool control);
+
 /* Unlink a stream; its socket is closed when no worker can use it any more. */
 void relay_close(struct relay *relay, struct stream *stream);
 

@@ -185,13 +185,13 @@ static PyObject *relay_object_configure(RelayObject *self, PyObject *args)
     int rtcp, mux, nat, asymmetric, enabled_in, enabled_out, early;
     struct address remote, signalling;
     Py_buffer payload_types;
-    unsigned worst_rank, max_packets_per_s, max_packet_bytes, clock_rate;
+    unsigned worst_rank, max_packets_per_s, max_packet_bytes, clock_rate, tap;
     double rebind_silence_s;
-    if (!PyArg_ParseTuple(args, "KKKpKpO&O&ppIz*IIIKppdp", &handle, &sink, &rtcp_sink, &rtcp,
+    if (!PyArg_ParseTuple(args, "KKKpKpO&O&ppIz*IIIKppdpI", &handle, &sink, &rtcp_sink, &rtcp,
                           &rtp_stream, &mux, optional_address, &remote, optional_address,
                           &signalling, &nat, &asymmetric, &worst_rank, &payload_types,
                           &max_packets_per_s, &max_packet_bytes, &clock_rate, &generation,
-                          &enabled_in, &enabled_out, &rebind_silence_s, &early))
+                          &enabled_in, &enabled_out, &rebind_silence_s, &early, &tap))
         return NULL;
     struct stream *stream = find(self, handle);
     struct config *config = NULL;
@@ -205,7 +205,9 @@ static PyObject *relay_object_configure(RelayObject *self, PyObject *args)
         goto done;
     }
     config = calloc(1, sizeof *config);
-    if (config == NULL) {
+    if (config == NULL || (tap != 0 && !relay_enable_taps(self->relay))) {
+        free(config);
+        config = NULL;
         PyErr_NoMemory();
         goto done;
     }
@@ -229,6 +231,7 @@ static PyObject *relay_object_configure(RelayObject *self, PyObject *args)
         .enabled_in = enabled_in,
         .enabled_out = enabled_out,
         .early = early,
+        .tap = tap,
     };
     if (payload_types.buf != NULL)
         for (unsigned type = 0; type < 128; type++)
@@ -360,6 +363,57 @@ static PyObject *relay_object_inject(RelayObject *self, PyObject *args)
     return result;
 }
 
+/* take(heads, payloads, stride): fill the buffers with tapped packets, return how many. */
+static PyObject *relay_object_take(RelayObject *self, PyObject *args)
+{
+    Py_buffer heads, payloads;
+    unsigned stride;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "w*w*I", &heads, &payloads, &stride))
+        return NULL;
+    if (running(self) != NULL) {
+        size_t room = (size_t)heads.len / sizeof(struct frame_head);
+        size_t rows = stride != 0 ? (size_t)payloads.len / stride : 0;
+        size_t count = relay_take(self->relay, heads.buf, payloads.buf, stride,
+                                  rows < room ? rows : room);
+        result = PyLong_FromSize_t(count);
+    }
+    PyBuffer_Release(&heads);
+    PyBuffer_Release(&payloads);
+    return result;
+}
+
+/* send(handles, sizes, packets, stride, control): returns how many left. The GIL is kept: it is
+ * what keeps a stream from being closed meanwhile. */
+static PyObject *relay_object_send(RelayObject *self, PyObject *args)
+{
+    Py_buffer handles, sizes, packets;
+    unsigned stride;
+    int control;
+    PyObject *result = NULL;
+    if (!PyArg_ParseTuple(args, "y*y*y*Ip", &handles, &sizes, &packets, &stride, &control))
+        return NULL;
+    size_t count = (size_t)handles.len / sizeof(uint64_t);
+    if ((size_t)sizes.len / sizeof(uint16_t) < count || (size_t)packets.len < count * stride) {
+        PyErr_SetString(PyExc_ValueError, "fewer sizes or packets than handles");
+    } else if (running(self) != NULL) {
+        size_t sent = 0;
+        for (size_t i = 0; i < count; i++) {
+            struct stream *stream
+                = packet_lookup(&self->relay->table, ((const uint64_t *)handles.buf)[i]);
+            uint16_t size = ((const uint16_t *)sizes.buf)[i];
+            if (stream != NULL && size <= stride)
+                sent += relay_send(self->relay, stream,
+                                   (const uint8_t *)packets.buf + i * stride, size, control);
+        }
+        result = PyLong_FromSize_t(sent);
+    }
+    PyBuffer_Release(&handles);
+    PyBuffer_Release(&sizes);
+    PyBuffer_Release(&packets);
+    return result;
+}
+
 #define METHOD(name, flags) {#name, (PyCFunction)relay_object_##name, flags, NULL}
 
 static PyMethodDef relay_methods[] = {
@@ -368,7 +422,8 @@ static PyMethodDef relay_methods[] = {
     METHOD(stats, METH_VARARGS),     METHOD(close, METH_VARARGS),
     METHOD(reclaim, METH_NOARGS),    METHOD(events, METH_NOARGS),
     METHOD(fileno, METH_NOARGS),     METHOD(shutdown, METH_NOARGS),
-    METHOD(inject, METH_VARARGS),    {NULL, NULL, 0, NULL},
+    METHOD(inject, METH_VARARGS),    METHOD(take, METH_VARARGS),
+    METHOD(send, METH_VARARGS),      {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot relay_slots[] = {

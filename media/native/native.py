@@ -26,6 +26,8 @@ from media.native.relay import (
 )
 
 if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of Python 3.12
+
     from media.native._relay import StatsTuple  # exists in the stub only
 
 _REASONS = tuple(DropReason)
@@ -75,6 +77,14 @@ class NativeRelay:
     def events(self) -> list[RelayEvent]:
         return events_from(self._core)
 
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        return self._core.take(heads, payloads, stride)
+
+    def send(
+        self, handles: Buffer, sizes: Buffer, packets: Buffer, stride: int, control: bool
+    ) -> int:
+        return self._core.send(handles, sizes, packets, stride, control)
+
     def fileno(self) -> int:
         return self._core.fileno()
 
@@ -110,6 +120,7 @@ def apply(core: Core, handle: int, config: StreamConfig) -> None:
         config.enabled_out,
         config.rebind_silence_s,
         may_send_early(config),
+        config.tap,
     )
 
 

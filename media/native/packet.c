@@ -319,9 +319,45 @@ static bool receive_control(struct table *table, struct stream *stream,
     return forward(table, stream, sink, source, true, out);
 }
 
+/* Hand a packet to the audio path. Always false: it is not forwarded. */
+static bool hand_over(struct ring *ring, struct stream *stream, const struct config *config,
+                      const uint8_t *data, size_t size, const struct rtp *rtp, double now)
+{
+    struct frames *frames = atomic_load_explicit(&ring->frames, memory_order_acquire);
+    size_t payload = rtp->payload_bytes;
+    if ((data[0] & 0x20) != 0) { /* RFC 3550 §5.1: the last octet counts the padding */
+        if (payload == 0 || data[size - 1] == 0 || data[size - 1] > payload)
+            return drop(stream, DROP_NOT_RTP);
+        payload -= data[size - 1];
+    }
+    if (frames == NULL)
+        return drop(stream, DROP_NO_SINK);
+    if (payload > TAP_BYTES)
+        return drop(stream, DROP_SIZE);
+    unsigned tail = MINE(frames->tail);
+    if (tail - SEEN(frames->head) == TAP_FRAMES)
+        return drop(stream, DROP_OVERRUN);
+    struct frame *frame = &frames->frame[tail % TAP_FRAMES];
+    frame->head = (struct frame_head){
+        .handle = stream->handle,
+        .arrival_s = now,
+        .ssrc = rtp->ssrc,
+        .timestamp = rtp->timestamp,
+        .tap = config->tap,
+        .sequence_number = (uint16_t)rtp->sequence_number,
+        .size = (uint16_t)payload,
+        .payload_type = (uint8_t)rtp->payload_type,
+        .marker = rtp->marker,
+    };
+    memcpy(frame->payload, data + (size - rtp->payload_bytes), payload);
+    PUT(frames->tail, tail + 1);
+    return false;
+}
+
 static bool receive_media(struct table *table, struct ring *ring, struct stream *stream,
-                          const struct config *config, size_t size, const struct rtp *rtp,
-                          const struct address *source, double now, struct forward *out)
+                          const struct config *config, const uint8_t *data, size_t size,
+                          const struct rtp *rtp, const struct address *source, double now,
+                          struct forward *out)
 {
     enum reason reason = latch_receive(table, ring, stream, config, source, rtp, now);
     if (reason != ACCEPTED)
@@ -339,6 +375,8 @@ static bool receive_media(struct table *table, struct ring *ring, struct stream 
     write_end(&stream->version);
     if (!config->enabled_in)
         return drop(stream, DROP_DISABLED);
+    if (config->sink == 0 && config->tap != 0 && !config->opaque)
+        return hand_over(ring, stream, config, data, size, rtp, now);
     return forward(table, stream, config->sink, source, false, out);
 }
 
@@ -362,14 +400,14 @@ bool packet_receive(struct table *table, struct ring *ring, struct stream *strea
             reason = DROP_SOURCE;
         } else if (config->opaque) {
             struct rtp none = {.sequence_number = -1, .payload_bytes = size};
-            return receive_media(table, ring, stream, config, size, &none, source, now, out);
+            return receive_media(table, ring, stream, config, data, size, &none, source, now, out);
         } else if (!is_rtcp(data, size)) {
             struct rtp rtp;
             if (!parse_rtp(data, size, &rtp))
                 return drop(stream, DROP_NOT_RTP);
             if ((config->payload_types[rtp.payload_type >> 6] >> (rtp.payload_type & 63) & 1) == 0)
                 return drop(stream, DROP_PAYLOAD_TYPE);
-            return receive_media(table, ring, stream, config, size, &rtp, source, now, out);
+            return receive_media(table, ring, stream, config, data, size, &rtp, source, now, out);
         } else if (!config->mux || !is_proper_rtcp(data, size)) {
             reason = DROP_NOT_RTP;
         } else {
@@ -379,6 +417,20 @@ bool packet_receive(struct table *table, struct ring *ring, struct stream *strea
     if (reason != ACCEPTED)
         return refuse(ring, stream, reason, source, now);
     return receive_control(table, stream, config, data, size, source, now, out);
+}
+
+bool packet_aim(struct table *table, struct stream *stream, bool control, struct forward *out)
+{
+    const struct config *config = atomic_load(&stream->config);
+    if (config == NULL)
+        return drop(stream, DROP_IDLE);
+    if (!control && !config->enabled_out)
+        return false; /* a hold: the audio path goes on without being heard */
+    if (!destination(table, stream, config, &out->destination))
+        return false; /* not known yet: nothing is lost that could be sent later */
+    out->sink = stream;
+    out->control = control;
+    return true;
 }
 
 void packet_sent(const struct forward *out, size_t size)

@@ -19,7 +19,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_STREAMS = 65536, DATAGRAM_BYTES = 2048, MAX_CANDIDATES = 4, RING_EVENTS = 4096 };
+enum {
+    MAX_STREAMS = 65536,
+    DATAGRAM_BYTES = 2048,
+    MAX_CANDIDATES = 4,
+    RING_EVENTS = 4096,
+    TAP_FRAMES = 8192, /* of one worker: two seconds of 80 legs, 160 ms of 1,000 at 50 packets/s */
+    TAP_BYTES = 1500,
+};
 
 /* DropReason of relay.py, in its order. */
 enum reason {
@@ -36,6 +43,7 @@ enum reason {
     DROP_NO_REMOTE,
     DROP_ECHO,
     DROP_SEND,
+    DROP_OVERRUN,
     DROP_REASONS,
     ACCEPTED = DROP_REASONS,
 };
@@ -75,6 +83,7 @@ struct config {
     uint64_t payload_types[2];            /* bit set */
     double rebind_silence_s;
     uint32_t max_packets_per_s, max_packet_bytes, clock_rate;
+    uint32_t tap; /* without a sink: RTP is handed to the audio path under this number; 0 = no */
     uint8_t worst_rank;
     bool rtcp, mux, nat, asymmetric, opaque, enabled_in, enabled_out, early;
     /* retirement */
@@ -146,11 +155,33 @@ struct event {
     uint64_t dropped;
 };
 
+/* An RTP packet for the audio path. The head is what `take` copies out (relay.py, FRAME_FIELDS). */
+struct frame_head {
+    uint64_t handle;
+    double arrival_s;
+    uint32_t ssrc, timestamp, tap;
+    uint16_t sequence_number, size; /* of the payload */
+    uint8_t payload_type, marker, rest[6];
+};
+
+struct frame {
+    struct frame_head head;
+    uint8_t payload[TAP_BYTES];
+};
+
+/* Packets of one worker for the audio path: it writes, the control side reads. */
+struct frames {
+    _Alignas(64) atomic_uint head;
+    _Alignas(64) atomic_uint tail;
+    struct frame frame[TAP_FRAMES];
+};
+
 /* Events of one worker: it writes, the control side reads. */
 struct ring {
     _Alignas(64) atomic_uint head; /* next to read */
     _Alignas(64) atomic_uint tail; /* next to write */
     struct event events[RING_EVENTS];
+    _Atomic(struct frames *) frames; /* NULL until the first stream is tapped */
 };
 
 /* What the packet side may look at. */
@@ -183,6 +214,8 @@ bool packet_is_own_port(struct table *table, const struct address *address);
 bool packet_receive(struct table *table, struct ring *ring, struct stream *stream,
                     const uint8_t *data, size_t size, const struct address *source, double now,
                     struct forward *out);
+/* Where a packet of our own toward the peer of a stream goes; false: nowhere, counted. */
+bool packet_aim(struct table *table, struct stream *stream, bool control, struct forward *out);
 void packet_sent(const struct forward *out, size_t size);
 void packet_refused(struct stream *stream);
 void packet_stats(struct stream *stream, struct stats *out);

@@ -16,7 +16,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of Python 3.12
 
 Address = tuple[str, int]  # numeric host without brackets, port
 
@@ -52,6 +55,7 @@ class DropReason(enum.StrEnum):
     NO_REMOTE = "no-remote"  # the address of the sink's peer is not known
     ECHO = "echo"  # would return to where it came from
     SEND = "send"  # the kernel refused to send
+    OVERRUN = "overrun"  # the audio path has not taken the packets before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,9 @@ class StreamConfig:
     enabled_in: bool = True  # media from this peer is forwarded (RTCP always is)
     enabled_out: bool = True  # media is sent to this peer (RTCP always is)
     rebind_silence_s: float = 5.0  # silence after which a NAT may have a new mapping
+    tap: int = 0
+    """Without a sink: accepted RTP is kept for :meth:`Relay.take` under this number (below 2³²);
+    0 = it is dropped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +151,24 @@ class RelayOptions:
     send_buffer_bytes: int = 262_144
 
 
+FRAME_FIELDS = [
+    ("handle", "<u8"),
+    ("arrival_s", "<f8"),
+    ("ssrc", "<u4"),
+    ("timestamp", "<u4"),
+    ("tap", "<u4"),
+    ("sequence_number", "<u2"),
+    ("size", "<u2"),
+    ("payload_type", "u1"),
+    ("marker", "u1"),
+    ("rest", "V6"),
+]
+"""Fields of one head of :meth:`Relay.take`, as numpy wants them; 40 bytes."""
+FRAME_HEAD_BYTES = 40
+TAP_FRAMES = 8192  # kept for `take` by one worker; 160 ms of 1,000 legs
+TAP_BYTES = 1500  # the longest payload that is kept
+
+
 class Relay(Protocol):
     """Forwards datagrams between streams until it is shut down; methods never block.
 
@@ -173,6 +198,24 @@ class Relay(Protocol):
 
     def events(self) -> list[RelayEvent]:
         """Take what happened; call it when `fileno()` is readable."""
+        ...
+
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        """Take RTP packets of tapped streams; returns how many.
+
+        ``heads``: writable, one record of `FRAME_FIELDS` a packet. ``payloads``: writable,
+        ``stride`` bytes a packet; a longer payload is cut there (``size`` tells).
+        """
+        ...
+
+    def send(
+        self, handles: Buffer, sizes: Buffer, packets: Buffer, stride: int, control: bool
+    ) -> int:
+        """Send packets of our own, each to the peer of its stream; returns how many left.
+
+        ``handles``: uint64; ``sizes``: uint16, bytes; ``packets``: ``stride`` bytes each. Stale
+        handles and streams whose peer is not known yet are passed over.
+        """
         ...
 
     def fileno(self) -> int: ...

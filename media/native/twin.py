@@ -11,11 +11,15 @@ import select
 import socket
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from media.native import sockets
 from media.native.check import MAX_DATAGRAM_BYTES
-from media.native.core import RelayCore
+from media.native.core import RelayCore, unpacked
 from media.native.relay import Address, RelayEvent, RelayOptions, StreamConfig, StreamStats
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer  # of Python 3.12
 
 BATCH_PACKETS = 32  # of one socket in a row, so that a flood does not starve the others
 
@@ -71,6 +75,29 @@ class TwinRelay:
                 return []
             os.eventfd_read(self._event_fd)
             return self._core.events()
+
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        with self._lock:
+            return self._core.take(heads, payloads, stride)
+
+    def send(
+        self, handles: Buffer, sizes: Buffer, packets: Buffer, stride: int, control: bool
+    ) -> int:
+        data = memoryview(packets).cast("B")
+        count = 0
+        with self._lock:
+            for number, (handle, size) in enumerate(unpacked(handles, sizes)):
+                forward = self._core.aim(handle, control=control)
+                if forward is None or size > stride:
+                    continue
+                packet = data[number * stride : number * stride + size]
+                try:
+                    self._sockets[handle].sendto(packet, forward.destination)
+                except OSError:
+                    continue  # the kernel's buffer is full: to the peer it is a lost packet
+                self._core.sent(forward, size)
+                count += 1
+        return count
 
     def fileno(self) -> int:
         return self._event_fd

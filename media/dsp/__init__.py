@@ -1,0 +1,1 @@
+"""Signal processing over matrices of samples; numpy only. Used by ``media.graph``."""
