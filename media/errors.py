@@ -8,7 +8,8 @@
     │   │   └── BencodeError
     │   ├── SdpError            a description that cannot be read or breaks RFC 3264
     │   ├── RtpError            a packet that is not RTP (RFC 3550 §5)
-    │   └── RtcpError           a packet that is not RTCP (RFC 3550 §6)
+    │   ├── RtcpError           a packet that is not RTCP (RFC 3550 §6)
+    │   └── WavError            a sound file that cannot be read
     ├── NgRequestError          a well-formed request that cannot be carried out
     ├── ResourceError           a limit of ours was reached: refuse new work, keep the old
     │   ├── NoPorts
@@ -50,6 +51,10 @@ class RtpError(RemoteMediaError):
 
 class RtcpError(RemoteMediaError):
     """Not an RTCP packet."""
+
+
+class WavError(RemoteMediaError):
+    """A sound file that cannot be played; the text says what to do."""
 
 
 class NgRequestError(MediaError):

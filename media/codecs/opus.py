@@ -24,7 +24,7 @@ CLOCK_RATE_HZ: Final = 48_000
 MAX_PACKET_BYTES: Final = 400
 """160 kbit/s at 20 ms: far above what speech needs, so that a packet never needs fragments."""
 BITRATE: Final = 32_000
-"""Transparent for wideband speech (RFC 7587 §3.1.1 recommends 16–20 kbit/s)."""
+"""Transparent for wideband speech (RFC 7587 §3.1.1 recommends 16-20 kbit/s)."""
 COMPLEXITY: Final = 5
 """Of 10: half the CPU of the highest, a difference nobody hears in speech."""
 EXPECTED_LOSS_PERCENT: Final = 5
