@@ -58,7 +58,7 @@ Send = Callable[[NDArray[np.uint64], NDArray[np.uint16], Octets], int]
 
 
 class Bank:
-    """Streams of one rate. Rows are given out by :meth:`open` and used again after :meth:`close`."""
+    """Streams of one rate. :meth:`open` gives rows out, :meth:`close` takes them back."""
 
     def __init__(self, rate_hz: int, rng: np.random.Generator, opus_rate_hz: int = 16_000) -> None:
         self.rate_hz = rate_hz
@@ -142,7 +142,8 @@ class Bank:
         return int(self._stamp[row])
 
     def clock_rate_hz(self, row: int) -> int:
-        return self._codecs[self._codec[row]].clock_rate_hz
+        clock: int = self._codecs[self._codec[row]].clock_rate_hz
+        return clock
 
     def _number(self, key: tuple[str, int]) -> int:
         key = (key[0].upper(), key[1])
@@ -159,8 +160,10 @@ class Bank:
             if isinstance(value, np.ndarray):
                 room = np.zeros((capacity - self.capacity, *value.shape[1:]), dtype=value.dtype)
                 setattr(self, name, np.concatenate([value, room]))
-        for part in (self.jitter, self.activity, *self._codecs):
-            part.grow(capacity)
+        self.jitter.grow(capacity)
+        self.activity.grow(capacity)
+        for codec in self._codecs:
+            codec.grow(capacity)
         self._free += range(capacity - 1, self.capacity - 1, -1)
         self.capacity = capacity
 

@@ -228,10 +228,7 @@ class Mixer:
         changes: list[tuple[Conference, Part]],
     ) -> None:
         """Who began or ceased to talk, with the hysteresis of ``TALKER_FRAMES``."""
-        for number, (conference, start, end) in enumerate(
-            zip(group.conferences, group.starts, group.ends, strict=True)
-        ):
-            del number
+        for conference, start, end in zip(group.conferences, group.starts, group.ends, strict=True):
             for at in range(start, end):
                 part = group.parts[at]
                 if bool(talks[at]) == part.talking:

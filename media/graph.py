@@ -61,7 +61,6 @@ class Leg:
         "events_out",
         "inband",
         "key",
-        "muted",
         "part",
         "playlist",
         "preplay_frames",
@@ -90,8 +89,6 @@ class Leg:
         self.conference = ""
         self.part: Part | None = None
         self.echo = False
-        self.muted = False
-        """What it says is not recorded nor mixed: its digits are being entered."""
         self.digit_budget = float(MAX_DIGITS_PER_S)
 
 
@@ -243,6 +240,14 @@ class AudioGraph:
         """What happened since the last call."""
         events, self._events = self._events, []
         return events
+
+    def put_back(self, events: list[LegEvent]) -> None:
+        """Events that were taken and are still to be told, in front of later ones."""
+        self._events[:0] = events
+
+    def leg_at(self, tap: int) -> Leg | None:
+        """The leg of a tap number."""
+        return self._by_tap[tap]
 
     # -- the tick ---------------------------------------------------------------------------
 

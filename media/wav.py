@@ -96,7 +96,8 @@ def _samples(data: bytes, form: _Format) -> NDArray[np.int16]:
     if form.channels == 1:
         return np.ascontiguousarray(pcm, dtype=np.int16)
     wide = pcm.reshape(-1, form.channels).astype(np.int32)
-    return (wide.sum(axis=1) // form.channels).astype(np.int16)
+    mean: NDArray[np.int16] = (wide.sum(axis=1) // form.channels).astype(np.int16)
+    return mean
 
 
 def header(data_bytes: int, rate_hz: int, channels: int = 1) -> bytes:

@@ -4,7 +4,9 @@
 Raises ValueError when sizes do not fit.
 """
 
-from typing_extensions import Buffer
+from typing import Any
+
+Buffer = Any  # what has the buffer protocol
 
 G722_STATE: int
 GSM_STATE: int

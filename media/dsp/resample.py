@@ -91,13 +91,13 @@ def resample(pcm: Pcm, source_hz: int, target_hz: int) -> Pcm:
     if source_hz == target_hz:
         return pcm
     block = source_hz // 50
-    resampler = Resampler(source_hz, target_hz, block)
-    resampler.grow(1)
+    weights, history = _matrix(source_hz, target_hz, block)
     delay = _HALF_PERIODS * target_hz // min(source_hz, target_hz)
     wanted = -(-len(pcm) * target_hz // source_hz)
-    blocks = -(-len(pcm) // block) + -(-delay // (block * target_hz // source_hz)) + 1
-    padded = np.zeros(blocks * block, dtype=np.int16)
-    padded[: len(pcm)] = pcm
-    row = np.zeros(1, dtype=np.int64)
-    parts = [resampler.process(row, one[None])[0] for one in padded.reshape(blocks, block)]
-    return np.concatenate(parts)[delay : delay + wanted]
+    blocks = -(-(wanted + delay) // (target_hz // 50))
+    padded = np.zeros(history + blocks * block, dtype=np.float32)
+    padded[history : history + len(pcm)] = pcm
+    # All blocks in one product, each with the end of the one before it.
+    joined = np.lib.stride_tricks.sliding_window_view(padded, history + block)[::block]
+    out = np.rint(joined @ weights).reshape(-1)[delay : delay + wanted]
+    return np.clip(out, -32_768, 32_767).astype(np.int16)

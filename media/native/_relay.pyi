@@ -1,8 +1,6 @@
 """The C core (packet.c, loop.c, module.c). `native.py` is its only user, beside the tests."""
 
-from typing_extensions import Buffer
-
-from media.native.relay import Address
+from media.native.relay import Address, Buffer
 
 class Relay:
     # 0 workers: no threads and no sockets, datagrams come by inject().

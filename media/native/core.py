@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from media.native.check import normalised
 from media.native.counters import RateCap, SourceCounters
@@ -21,6 +21,7 @@ from media.native.relay import (
     TAP_BYTES,
     TAP_FRAMES,
     Address,
+    Buffer,
     DropReason,
     Locked,
     Rebound,
@@ -30,9 +31,6 @@ from media.native.relay import (
     StreamConfig,
     StreamStats,
 )
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of Python 3.12
 
 RTP_HEADER_BYTES = 12
 RTCP_MIN_BYTES = 8

@@ -14,6 +14,7 @@ from media.native.check import normalised
 from media.native.latch import WORST_RANK, may_send_early
 from media.native.relay import (
     Address,
+    Buffer,
     DropReason,
     Locked,
     Rebound,
@@ -26,8 +27,6 @@ from media.native.relay import (
 )
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of Python 3.12
-
     from media.native._relay import StatsTuple  # exists in the stub only
 
 _REASONS = tuple(DropReason)

@@ -16,11 +16,9 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of Python 3.12
-
+Buffer = Any  # what has the buffer protocol; Python 3.12 has a type for it
 Address = tuple[str, int]  # numeric host without brackets, port
 
 ANY_PAYLOAD_TYPE = frozenset(range(128))

@@ -11,15 +11,11 @@ import select
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING
 
 from media.native import sockets
 from media.native.check import MAX_DATAGRAM_BYTES
 from media.native.core import RelayCore, unpacked
-from media.native.relay import Address, RelayEvent, RelayOptions, StreamConfig, StreamStats
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer  # of Python 3.12
+from media.native.relay import Address, Buffer, RelayEvent, RelayOptions, StreamConfig, StreamStats
 
 BATCH_PACKETS = 32  # of one socket in a row, so that a flood does not starve the others
 

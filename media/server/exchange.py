@@ -85,7 +85,7 @@ class Exchange:
         if call.offer is not None:
             negotiator.check_reoffer(call.offer.description, description)
         side, other = party.side, call.opposite(party.side)
-        self._choose_interfaces(side, other, options)
+        self.choose_interfaces(side, other, options)
         call.add_medias(len(description.medias))
         fresh: list[Face] = []
         try:
@@ -104,7 +104,13 @@ class Exchange:
             side.take_over(party, self._relay)
         return Rewritten(rewritten, "ICE is removed" if options.wants_ice else "")
 
-    def _choose_interfaces(self, side: Side, other: Side, options: ExchangeOptions) -> None:
+    def new_origin(self, side: Side, options: ExchangeOptions) -> OriginLine:
+        """The ``o=`` line that the party of this side sees, kept for the life of its dialog."""
+        kept = self._origins.get(options.origin_key) if options.origin_key else None
+        side.origin = kept or side.origin or OriginLine(self._rng.getrandbits(31) | 1)
+        return side.origin
+
+    def choose_interfaces(self, side: Side, other: Side, options: ExchangeOptions) -> None:
         """``direction`` names the offerer's interface and the other one."""
         for chosen, name in zip((side, other), options.direction, strict=False):
             if name in self._interfaces:
@@ -132,12 +138,12 @@ class Exchange:
             if not media.port or not media.is_datagram:
                 continue
             rtcp = media.is_rtp_family and (own_rtcp or not media.rtcp_mux)
-            self._reserve_face(call, side, index, family, rtcp, fresh, now)
+            self.reserve_face(call, side, index, family, rtcp, fresh, now)
             rtcp = media.is_rtp_family and other_rtcp
             wanted = options.address_family or kept
-            self._reserve_face(call, other, index, wanted, rtcp, fresh, now)
+            self.reserve_face(call, other, index, wanted, rtcp, fresh, now)
 
-    def _reserve_face(
+    def reserve_face(
         self,
         call: Call,
         side: Side,
@@ -147,7 +153,9 @@ class Exchange:
         fresh: list[Face],
         now: float,
     ) -> None:
-        interface = self._interface(side)
+        """Have ports for one media toward the party of a side; what had to be opened is added to
+        ``fresh``. Raises :class:`media.errors.NoPorts`."""
+        interface = self.interface(side)
         family = interface.family(wanted)
         pool = self._pools[interface.local(family)]
         face = side.faces[index]
@@ -165,7 +173,8 @@ class Exchange:
             del self.owners[face.pair.rtp]
             face.release(self._relay, now)
 
-    def _interface(self, side: Side) -> Interface:
+    def interface(self, side: Side) -> Interface:
+        """The interface that faces the party of a side."""
         return self._interfaces.get(side.interface, self._default)
 
     # -- answer -----------------------------------------------------------------------------
@@ -203,8 +212,8 @@ class Exchange:
         del description.medias[offer.media_count :]
         call.answered = call.answered or not options.provisional
         sdp = self._print(description, side, ports, options, offer.description.medias)
-        self._remember_origin(party)
-        self._remember_origin(offer.party)
+        self.remember_origin(party)
+        self.remember_origin(offer.party)
         return Rewritten(sdp, warning)
 
     def _reject(self, face: Face, media: MediaDescription, now: float) -> None:
@@ -225,14 +234,13 @@ class Exchange:
         offered: Sequence[MediaDescription] = (),
     ) -> str:
         """The description for the party of ``side``."""
-        interface = self._interface(side)
+        interface = self.interface(side)
         family = next((face.family for face in side.faces if face.pair is not None), "")
         family = interface.family(family or options.address_family)
         host = options.media_address or interface.advertised(family)
         owned = bool(options.replace & _OWNS_ORIGIN)
         if owned:
-            kept = self._origins.get(options.origin_key) if options.origin_key else None
-            side.origin = kept or side.origin or OriginLine(self._rng.getrandbits(31) | 1)
+            self.new_origin(side, options)
         return negotiator.rewrite(
             description,
             Rewrite(
@@ -250,7 +258,7 @@ class Exchange:
             ),
         )
 
-    def _remember_origin(self, party: Party) -> None:
+    def remember_origin(self, party: Party) -> None:
         """Keep the line that a leg saw under its tag: ``origin-key`` of a later call may name it,
         when the leg gets another peer in its old dialog (transfer)."""
         origin = party.side.origin

@@ -8,19 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from media.native import RelayOptions, open_relay
 from media.server.addresses import Reach, reach_of
 from media.server.service import NgService, ServiceConfig
 from media.server.shell import MediaShell
 
+if TYPE_CHECKING:
+    from media.native.relay import Relay
+    from media.server.audio import AudioService
+    from media.server.exchange import Exchange
+    from media.server.ports import Rng
+
 log = logging.getLogger("media.server")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioSettings:
+    """The audio path; see ``media.server.audio.AudioConfig``, which this becomes when needed."""
+
+    sound_roots: tuple[Path, ...] = ()
+    recording_root: Path | None = None
+    codecs: tuple[tuple[str, int], ...] = ()
+    opus_rate_hz: int = 16_000
+    country: str = "eu"
+    preplay_ms: int = 0
+    linger_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +56,8 @@ class MediaConfig:
     udp_optional: bool = False
     """Whether to go on when somebody else has such a port."""
     relay: RelayOptions = field(default_factory=RelayOptions)
+    audio: AudioSettings | None = None
+    """None: this process only relays."""
     on_listening: Callable[[str], None] = lambda _place: None
     """Told of each NG listener, with the port it really has."""
     on_ready: Callable[[], None] = lambda: None
@@ -66,6 +89,7 @@ async def serve(config: MediaConfig, stop: asyncio.Event) -> None:
             relay,
             random.SystemRandom(),
             wall_offset_s=time.time() - loop.time(),
+            make_audio=None if config.audio is None else _maker(config.audio),
         )
         shell = MediaShell(service, relay)
         try:
@@ -74,9 +98,25 @@ async def serve(config: MediaConfig, stop: asyncio.Event) -> None:
             await stop.wait()
         finally:
             shell.close()
+            if service.audio is not None:
+                service.audio.shutdown()
     finally:
         relay.shutdown()
     log.info("media stopped, %d calls ended with it", service.call_count)
+
+
+def _maker(settings: AudioSettings) -> Callable[[Relay, Exchange, Rng], AudioService]:
+    """What makes the audio path when it is needed first; numpy is loaded then and not before."""
+
+    def make(relay: Relay, exchange: Exchange, rng: Rng) -> AudioService:
+        # A tick is many small products: threads of BLAS would only wait for each other, and
+        # take the core that packets need.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        from media.server.audio import AudioConfig, AudioService
+
+        return AudioService(AudioConfig(**asdict(settings)), relay, exchange, rng)
+
+    return make
 
 
 def _listen(shell: MediaShell, config: MediaConfig) -> None:

@@ -18,17 +18,35 @@ import heapq
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from media.errors import MediaError, NgRequestError
 from media.native.relay import Locked, Rebound, Relay, RelayEvent
 from media.ng.messages import Message
 from media.server.addresses import Interface, Network
-from media.server.calls import Call, Side
+from media.server.calls import Call, Party, Side
 from media.server.exchange import Exchange, Rewritten
 from media.server.options import ExchangeOptions, identifier, number, words
 from media.server.ports import QUARANTINE_S, PortPool, Rng
 from media.server.report import Report
+
+if TYPE_CHECKING:
+    # Loaded with numpy when the first party is hosted, never by a service that only relays.
+    from media.server.audio import AudioService
+
+    MakeAudio = Callable[[Relay, Exchange, Rng], AudioService]
+
+#: Requests about parties that are hosted here (``docs/ng-extensions.md``).
+AUDIO_COMMANDS: Final = (
+    "play",
+    "stop",
+    "record",
+    "dtmf",
+    "digit",
+    "conference",
+    "echo",
+    "position",
+)
 
 #: A signalling process introduces itself by name; a cluster has few nodes.
 MAX_NODES: Final = 64
@@ -82,8 +100,13 @@ class NgService:
         rng: Rng,
         *,
         wall_offset_s: float = 0.0,
+        make_audio: MakeAudio | None = None,
     ) -> None:
-        """``wall_offset_s``: Unix time minus the clock that ``now`` is read from."""
+        """``wall_offset_s``: Unix time minus the clock that ``now`` is read from.
+
+        ``make_audio``: called when the first party is to be hosted; a service that only relays
+        never loads what the audio path needs. None: hosting is refused.
+        """
         self._config = config
         self._relay = relay
         self._wall_offset_s = wall_offset_s
@@ -111,6 +134,10 @@ class NgService:
         self._events: list[ServiceEvent] = []
         self._last_words: OrderedDict[str, Message] = OrderedDict()
         self._counters: Counter[str] = Counter()
+        self._make_audio = make_audio
+        self._rng = rng
+        self.audio: AudioService | None = None
+        """The audio path, once it was needed."""
         self._commands: Final[dict[str, Callable[[Message, float, str], Message]]] = {
             "ping": self._ping,
             "offer": self._offer,
@@ -121,6 +148,10 @@ class NgService:
             "statistics": self._statistics,
             "hello": self._hello,
             "reset": self._reset,
+            "serve": self._serve,
+            "create": self._create,
+            "create answer": self._create_answer,
+            **dict.fromkeys(AUDIO_COMMANDS, self._about_audio),
         }
 
     # -- requests ---------------------------------------------------------------------------
@@ -244,6 +275,85 @@ class NgService:
         self._epochs.pop(node, None)
         return {"result": "ok", "deleted": self._remove_all(node, now)}
 
+    # -- hosted parties ---------------------------------------------------------------------
+
+    def _serve(self, message: Message, now: float, node: str) -> Message:
+        """Extension: a party offers, and this service itself is the other party."""
+        _sdp(message)
+        call, party = self._hosted(message, now, node)
+        reply = self._audio().serve(call, party, message, now)
+        call.answered = True
+        self._keep_hosted(call, party, now)
+        return reply
+
+    def _create(self, message: Message, now: float, node: str) -> Message:
+        """Extension: an offer of ours, to a new party or to one that is hosted."""
+        call, party = self._hosted(message, now, node)
+        reply = self._audio().create(call, party, message, now)
+        self._keep_hosted(call, party, now)
+        return reply
+
+    def _create_answer(self, message: Message, now: float, _node: str) -> Message:
+        _sdp(message)
+        call = self._find(message)
+        party = call.parties.get(_required(message, "from-tag"))
+        if party is None:
+            raise NgRequestError("No offer of ours to answer")
+        reply = self._audio().accept(call, party, message, now)
+        call.answered = True
+        self._keep_hosted(call, party, now)
+        return reply
+
+    def _about_audio(self, message: Message, _now: float, _node: str) -> Message:
+        if self.audio is None:
+            raise NgRequestError("Unknown call-id")
+        return self.audio.handle(str(message["command"]).replace(" ", "-"), message)
+
+    def _hosted(self, message: Message, now: float, node: str) -> tuple[Call, Party]:
+        """The call of a hosted party, or a new one that :meth:`_keep_hosted` enters."""
+        call_id, tag = _required(message, "call-id"), _required(message, "from-tag")
+        call = self._calls.get(call_id)
+        if call is None:
+            if len(self._calls) >= self._config.max_calls:
+                self._counters["rejectedsessions"] += 1
+                raise NgRequestError("Too many calls")
+            call = Call(call_id, node, now)
+            return call, Party(tag, call.sides[0], now)
+        party = call.parties.get(tag)
+        if party is None or call.offer is not None:
+            raise NgRequestError("the call-id is of another call")
+        return call, party
+
+    def _keep_hosted(self, call: Call, party: Party, now: float) -> None:
+        call.join(party)
+        party.side.take_over(party, self._relay)
+        if call.call_id not in self._calls:
+            self._calls[call.call_id] = call
+            self._last_words.pop(call.call_id, None)
+            self._counters["managedsessions"] += 1
+        call.last_signal = now
+        self._schedule(call, now + self._timeout(call))
+
+    def _audio(self) -> AudioService:
+        if self.audio is None:
+            if self._make_audio is None:
+                raise NgRequestError("This service only relays")
+            self.audio = self._make_audio(self._relay, self._exchange, self._rng)
+        return self.audio
+
+    def tick(self, now: float) -> None:
+        """20 ms of the audio path; call it when ``audio.pacer.due`` is reached."""
+        if self.audio is not None:
+            self.audio.tick(now)
+            self._tell_audio()
+
+    def _tell_audio(self) -> None:
+        if self.audio is None:
+            return
+        for call, _tag, data in self.audio.events():
+            if call is not None:
+                self._tell(call, data)
+
     # -- timers and events ------------------------------------------------------------------
 
     def next_timer(self) -> float | None:
@@ -271,6 +381,7 @@ class NgService:
 
     def events(self) -> list[ServiceEvent]:
         """What happened since the last call."""
+        self._tell_audio()
         events, self._events = self._events, []
         return events
 
@@ -313,6 +424,7 @@ class NgService:
                 "lostevents": counters["lostevents"],
             },
             "controlstatistics": {**commands, "errorcount": counters["errorcount"]},
+            **({} if self.audio is None else {"audio": self.audio.statistics()}),
             "interfaces": [
                 {"address": host, "ports": pool.statistics()} for host, pool in self.pools.items()
             ],
@@ -397,6 +509,8 @@ class NgService:
 
     def _remove(self, call: Call, now: float) -> None:
         del self._calls[call.call_id]
+        if self.audio is not None:
+            self.audio.removed(call)
         for face in call.faces():
             self._exchange.release(face, now)
         if len(self._due) > 64 and len(self._due) > 4 * len(self._calls):
