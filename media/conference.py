@@ -188,9 +188,9 @@ class Mixer:
         mixed = group.audible & (group.small | (level > group.limit))
         chosen = loudest(group.starts, level, mixed)
         heard = mix(group.starts, pcm, chosen)
-        for start, end, weights in group.special:
-            total = weights @ pcm[start:end].astype(np.float32)
-            heard[start:end] = soft_clip(total.astype(np.int32))
+        for first, last, weights in group.special:
+            total = weights @ pcm[first:last].astype(np.float32)
+            heard[first:last] = soft_clip(total.astype(np.int32))
         for conference, start, end in zip(group.conferences, group.starts, group.ends, strict=True):
             if conference.playlist.playing:
                 frame = np.empty(group.frame, dtype=np.int16)
@@ -228,7 +228,8 @@ class Mixer:
         changes: list[tuple[Conference, Part]],
     ) -> None:
         """Who began or ceased to talk, with the hysteresis of ``TALKER_FRAMES``."""
-        for conference, start, end in zip(group.conferences, group.starts, group.ends, strict=True):
+        starts, ends = group.starts.tolist(), group.ends.tolist()
+        for conference, start, end in zip(group.conferences, starts, ends, strict=True):
             for at in range(start, end):
                 part = group.parts[at]
                 if bool(talks[at]) == part.talking:

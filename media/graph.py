@@ -266,7 +266,7 @@ class AudioGraph:
         for conference, part in self.mixer.run():
             self._tell_talker(conference, part)
         for leg in self.legs.values():
-            if leg.playlist.playing or leg.echo or leg.recorder is not None:
+            if leg.playlist.stirs or leg.echo or leg.recorder is not None:
                 self._serve(leg)
         self._transmit()
         if self.ticks % 50 == 0:
@@ -345,9 +345,9 @@ class AudioGraph:
                 said[:] = soft_clip(said.astype(np.int32) + frame)
             else:
                 leg.playlist.read(said)
-            self._tell_played(leg, leg.playlist)
         elif leg.echo:
             said[:] = heard
+        self._tell_played(leg, leg.playlist)
         recorder = leg.recorder
         if recorder is not None:
             recorder.write(heard, said, bool(bank.talks[row]))

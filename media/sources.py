@@ -38,10 +38,17 @@ class Source(Protocol):
 class Clip:
     """A recording, once, or until so many samples were played."""
 
-    def __init__(self, pcm: NDArray[np.int16], start: int = 0, total: int | None = None) -> None:
+    def __init__(
+        self,
+        pcm: NDArray[np.int16],
+        start: int = 0,
+        total: int | None = None,
+        loop_from: int = 0,
+    ) -> None:
         """``pcm``: (samples,), shared by all who play it. ``total``: samples to play in all,
-        from the beginning again where needed; 0 = for ever; None = to the end, once."""
+        from ``loop_from`` again where needed; 0 = for ever; None = to the end, once."""
         self._pcm = pcm
+        self._loop_from = loop_from
         self._at = min(max(start, 0), len(pcm))
         self._endless = total == 0 and len(pcm) > 0
         if total is None:
@@ -54,7 +61,7 @@ class Clip:
         pcm = self._pcm
         while done < len(out) and (self._left > 0 or self._endless):
             if self._at == len(pcm):
-                self._at = 0
+                self._at = self._loop_from
             count = min(len(out) - done, len(pcm) - self._at)
             if not self._endless:
                 count = min(count, self._left)
@@ -142,6 +149,11 @@ class Playlist:
     @property
     def playing(self) -> bool:
         return bool(self._items)
+
+    @property
+    def stirs(self) -> bool:
+        """Whether something plays, or its end is still to be told."""
+        return bool(self._items or self._finished)
 
     def position_samples(self) -> int:
         return self._items[0].source.position_samples() if self._items else 0

@@ -51,7 +51,8 @@ def periods(history: Pcm, rate_hz: int) -> NDArray[np.int64]:
     peak = (score >= around[:, :-2]) & (score >= around[:, 2:])
     good = peak & (score >= 0.9 * score.max(axis=1, keepdims=True))
     lag = first + np.argmax(good[:, ::-1], axis=1)
-    return lag.astype(np.int64) * step
+    result: NDArray[np.int64] = lag.astype(np.int64) * step
+    return result
 
 
 def continuation(history: Pcm, samples: int, rate_hz: int) -> NDArray[np.float32]:

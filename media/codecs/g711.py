@@ -37,7 +37,8 @@ def _ulaw_encoder() -> NDArray[np.uint8]:
     exponent = np.floor(np.log2(size)).astype(np.int32) - 7
     mantissa = size >> exponent + 3 & 15
     code = exponent << 4 | mantissa | np.where(pcm < 0, 0x80, 0)
-    return (~code & 0xFF).astype(np.uint8)
+    table: NDArray[np.uint8] = (~code & 0xFF).astype(np.uint8)
+    return table
 
 
 def _alaw_encoder() -> NDArray[np.uint8]:
@@ -47,7 +48,8 @@ def _alaw_encoder() -> NDArray[np.uint8]:
     exponent = np.maximum(np.floor(np.log2(np.maximum(size, 1))).astype(np.int32) - 3, 0)
     exponent = np.where(size >= 16, exponent, 0)
     code = exponent << 4 | size >> np.maximum(exponent - 1, 0) & 15
-    return ((code | np.where(pcm < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    table: NDArray[np.uint8] = ((code | np.where(pcm < 0, 0, 0x80)) ^ 0x55).astype(np.uint8)
+    return table
 
 
 ULAW_TO_PCM: Final = _ulaw_decoder()

@@ -57,7 +57,8 @@ def generate(
     square wave at full scale (RFC 6464 §3)."""
     rms = np.where(level_dbov <= SILENT_DBOV, 0.0, _FULL_SCALE * 10 ** (level_dbov / 20))
     white = rng.standard_normal((len(level_dbov), samples), dtype=np.float32)
-    return np.clip(white * rms[:, None], -32_768, 32_767).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(white * rms[:, None], -32_768, 32_767).astype(np.int16)
+    return pcm
 
 
 def shaped(

@@ -32,7 +32,8 @@ def levels_dbov(pcm: Pcm) -> NDArray[np.float32]:
     power = np.einsum("ns,ns->n", wide, wide) / pcm.shape[1]
     with np.errstate(divide="ignore"):
         level = 10.0 * np.log10(power / _FULL_SCALE_POWER)
-    return np.maximum(level, SILENCE_DBOV).astype(np.float32)
+    result: NDArray[np.float32] = np.maximum(level, SILENCE_DBOV).astype(np.float32)
+    return result
 
 
 class VoiceActivity:

@@ -100,4 +100,5 @@ def resample(pcm: Pcm, source_hz: int, target_hz: int) -> Pcm:
     # All blocks in one product, each with the end of the one before it.
     joined = np.lib.stride_tricks.sliding_window_view(padded, history + block)[::block]
     out = np.rint(joined @ weights).reshape(-1)[delay : delay + wanted]
-    return np.clip(out, -32_768, 32_767).astype(np.int16)
+    result: Pcm = np.clip(out, -32_768, 32_767).astype(np.int16)
+    return result

@@ -7,6 +7,7 @@ Sources: ITU-T E.180 and its supplement 2; levels as ITU-T E.180 §5 (-10 dBm0),
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -153,6 +154,43 @@ def parse(text: str) -> Tone:
 def amplitude(level_dbm0: float) -> float:
     """Peak of a sine of this level, in samples of 16 bits."""
     return float(32_767.0 * 10 ** ((level_dbm0 - FULL_SCALE_DBM0) / 20.0))
+
+
+class Rendered(NamedTuple):
+    """A tone as samples, so that a thousand callers who hear it cost copies only."""
+
+    pcm: Pcm
+    """(samples,), read-only."""
+    loop_from: int
+    """Sample from which it goes round; -1: it ends."""
+
+
+#: Rendered cadences that are kept: more than all countries have.
+_MAX_RENDERED: Final = 128
+MAX_RENDERED_S: Final = 30.0
+
+
+@lru_cache(maxsize=_MAX_RENDERED)
+def render(tone: Tone, rate_hz: int) -> Rendered | None:
+    """None: too long a cycle to be kept; use a :class:`Generator`.
+
+    A steady tone goes round each second, which is seamless for whole frequencies; others have
+    a :class:`Generator`, too.
+    """
+    steady = tone.segments[-1].duration_s == 0.0
+    length_s = sum(segment.duration_s for segment in tone.segments)
+    if steady and any(f != round(f) for f in tone.segments[-1].frequencies_hz):
+        return None
+    if length_s > MAX_RENDERED_S:
+        return None
+    samples = sum(round(segment.duration_s * rate_hz) for segment in tone.segments)
+    # A steady end is taken from its second second on, behind the slope of its beginning.
+    pcm = np.zeros(samples + (2 * rate_hz if steady else 0), dtype=np.int16)
+    Generator(tone, rate_hz).read(pcm)
+    pcm.flags.writeable = False
+    if steady:
+        return Rendered(pcm, samples + rate_hz)
+    return Rendered(pcm, 0 if tone.repeats else -1)
 
 
 class Generator:

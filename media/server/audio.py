@@ -173,7 +173,7 @@ class AudioService:
         tone = text(message, "tone")
         if tone:
             country = text(message, "country") or self._config.country
-            source = _tone(tone, country, rate_hz, max(total_ms, 0))
+            source: Clip | Sound = _tone(tone, country, rate_hz, max(total_ms, 0))
             return Item(name or tone, source, interruptible)
         file, blob = text(message, "file"), text(message, "blob64")
         if bool(file) == bool(blob):
@@ -472,7 +472,7 @@ def _target(leg: Leg | None, conference: Conference | None) -> tuple[Playlist, i
     return leg.playlist, leg.bank.rate_hz
 
 
-def _tone(name: str, country: str, rate_hz: int, total_ms: int) -> Sound:
+def _tone(name: str, country: str, rate_hz: int, total_ms: int) -> Clip | Sound:
     try:
         tone = tones.named(name, country)
     except KeyError:
@@ -480,7 +480,13 @@ def _tone(name: str, country: str, rate_hz: int, total_ms: int) -> Sound:
             tone = tones.parse(name)
         except ValueError as error:
             raise NgRequestError(f"tone {name}: neither a name nor a cadence: {error}") from None
-    return Sound(tones.Generator(tone, rate_hz), total_ms * rate_hz // 1000)
+    total = total_ms * rate_hz // 1000
+    rendered = tones.render(tone, rate_hz)
+    if rendered is None:
+        return Sound(tones.Generator(tone, rate_hz), total)
+    if rendered.loop_from < 0:
+        return Clip(rendered.pcm, 0, min(total, len(rendered.pcm)) if total else None)
+    return Clip(rendered.pcm, 0, total, rendered.loop_from)
 
 
 def _blob(blob: str, rate_hz: int) -> Any:

@@ -66,7 +66,7 @@ class Hosting:
         """
         description = parse(text)
         agreed = negotiation.choose(description, self._codecs)
-        media = description.medias[agreed.index]
+        media = description.medias[agreed.line]
         assert media.connection is not None  # the parser demands it of living media
         side = party.side
         self._exchange.choose_interfaces(side, call.opposite(side), options)
@@ -75,9 +75,9 @@ class Hosting:
         fresh: list[Face] = []
         try:
             self._exchange.reserve_face(
-                call, side, agreed.index, media.connection.family, not mux, fresh, now
+                call, side, agreed.line, media.connection.family, not mux, fresh, now
             )
-            face = side.faces[agreed.index]
+            face = side.faces[agreed.line]
             face.mux = mux
             warning = self._exchange.paths.describe(face, media, options)
             direction = _HELD[agreed.direction] if held else agreed.direction
@@ -87,7 +87,7 @@ class Hosting:
                 self._exchange.release(one, now)
             raise
         for index, other in enumerate(side.faces):
-            if index != agreed.index and other.pair is not None:
+            if index != agreed.line and other.pair is not None:
                 self._exchange.release(other, now)
         self._offered.pop(call.call_id, None)
         place = self._place(face, party, options)
@@ -123,7 +123,7 @@ class Hosting:
             raise NgRequestError("No offer of ours to answer")
         description = parse(text)
         agreed = negotiation.choose(description, self._codecs)
-        if agreed.index != 0:
+        if agreed.line != 0:
             raise SdpError("the answer has more media lines than the offer")
         media = description.medias[0]
         face = party.side.faces[0]

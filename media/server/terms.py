@@ -47,8 +47,8 @@ EVENT_TYPES: Final[Mapping[int, int]] = {8000: 101, 48_000: 110, 16_000: 102}
 class Terms(NamedTuple):
     """What was agreed on for the one audio stream."""
 
-    index: int
-    """Of its m-line."""
+    line: int
+    """Of the m-lines, from 0."""
     codec: tuple[str, int]
     send_type: int
     receive_types: frozenset[int]
@@ -121,7 +121,7 @@ def answer(
     """The text of our answer to an offer."""
     lines = []
     for index, media in enumerate(description.medias):
-        if index != terms.index:
+        if index != terms.line:
             lines.append(media.head("0", media.proto))
             continue
         theirs = media.codecs()
