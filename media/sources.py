@@ -166,6 +166,8 @@ class Playlist:
             self._end("end")
             if items:
                 done += items[0].source.read(out[done:])
+        if items and items[0].source.left_samples() == 0:
+            self._end("end")  # now, not with the next frame: what is queued then has no gap
         if self._linger and len(items) == 1 and not self._told:
             left = items[0].source.left_samples()
             if left is not None and left <= self._linger:
