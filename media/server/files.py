@@ -72,21 +72,20 @@ class SoundFiles:
 
     def find(self, name: str) -> Path:
         """The file of a name. Raises :class:`NgRequestError`."""
-        for root in self._roots:
-            for path in _candidates(root, name):
-                if path.is_relative_to(root) and path.is_file():
-                    return path
+        try:
+            for root in self._roots:
+                for path in _candidates(root, name):
+                    if path.is_relative_to(root) and path.is_file():
+                        return path
+        except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
+            raise NgRequestError("unusable file name") from None
         raise NgRequestError(f"{name}: no such sound file")
 
 
 def _candidates(root: Path, name: str) -> list[Path]:
-    try:
-        path = (root / name).resolve()
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL, a loop of links
-        raise NgRequestError("unusable file name") from None
-    if path.suffix.lower() == ".wav":
-        return [path]
-    return [path.with_name(f"{path.name}.wav"), path] if path.name else []
+    """Files that a name may stand for, links followed: where they really lead is judged."""
+    names = [name] if name.lower().endswith(".wav") else [f"{name}.wav", name]
+    return [(root / one).resolve() for one in names]
 
 
 def decode(data: bytes, rate_hz: int) -> NDArray[np.int16]:

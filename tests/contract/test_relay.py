@@ -11,6 +11,7 @@ import resource
 import select
 import shutil
 import socket
+import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -33,6 +34,7 @@ from media.native import (
     native_is_built,
     open_relay,
 )
+from media.native.relay import FRAME_HEAD_BYTES, TAP_FRAMES
 from tests.support.rtp_peer import TIMEOUT_S, RtpPeer, receiver_report, rtp, sender_report
 
 STRANGER = "127.0.0.66"
@@ -80,6 +82,7 @@ def judged(stats: StreamStats) -> int:
         DropReason.NO_REMOTE,
         DropReason.ECHO,
         DropReason.SEND,
+        DropReason.OVERRUN,
     }
     faulty = sum(count for reason, count in stats.dropped.items() if reason not in later)
     return stats.packets_in + stats.rtcp_in + faulty
@@ -882,3 +885,59 @@ def test_the_addresses_of_a_relay_are_numeric(relay: Relay) -> None:
     address: Address = relay.address(relay.open("127.0.0.1", 0))
     assert address[0] == "127.0.0.1"
     assert 0 < address[1] < 65536
+
+
+def test_tapped_packets_are_taken_and_ours_are_sent(
+    relay: Relay, peer: Callable[..., RtpPeer]
+) -> None:
+    """A stream without a sink hands its RTP to the audio path, which sends from its socket."""
+    phone = peer()
+    handle = relay.open("127.0.0.1", 0)
+    relay.configure(
+        handle,
+        StreamConfig(remote=phone.address, payload_types=AUDIO, tap=7, max_packets_per_s=0),
+    )
+    stranger = peer(STRANGER)
+    stranger.send(relay.address(handle), rtp(1))
+    padded = bytearray(rtp(3, payload=b"abc\0\0\x03"))
+    padded[0] |= 0x20
+    phone.send(relay.address(handle), rtp(2, payload=b"hello", marker=True), bytes(padded))
+    until(lambda: judged(relay.stats(handle)) == 3)
+    heads, payloads = bytearray(FRAME_HEAD_BYTES * 4), bytearray(4 * 200)
+    assert relay.take(heads, payloads, 200) == 2
+    assert relay.take(heads, payloads, 200) == 0
+    fields = struct.unpack_from("<QdIIIHHBB", heads)
+    assert (fields[0], *fields[2:]) == (handle, 0x1234, 320, 7, 2, 5, 0, 1)
+    assert payloads[:5] == b"hello"
+    assert struct.unpack_from("<QdIIIHHBB", heads, FRAME_HEAD_BYTES)[5:7] == (3, 3)
+    assert payloads[200:203] == b"abc"
+
+    handles, sizes = struct.pack("<QQ", handle, 999_999), struct.pack("<HH", 3, 3)
+    assert relay.send(handles, sizes, b"one two ", 4, False) == 1
+    data, source = phone.receive_from()
+    assert (data, source) == (b"one", relay.address(handle))
+    stats = relay.stats(handle)
+    assert (stats.packets_out, stats.bytes_out) == (1, 3)
+
+
+def test_nothing_is_sent_to_a_peer_that_is_on_hold_or_unknown(relay: Relay) -> None:
+    handle = relay.open("127.0.0.1", 0)
+    for config in (
+        StreamConfig(tap=1),
+        StreamConfig(tap=1, remote=("127.0.0.1", 9), enabled_out=False),
+    ):
+        relay.configure(handle, config)
+        assert relay.send(struct.pack("<Q", handle), struct.pack("<H", 3), b"abc", 3, False) == 0
+    assert relay.stats(handle).packets_out == 0
+
+
+def test_an_audio_path_that_takes_nothing_is_an_overrun(
+    relay: Relay, peer: Callable[..., RtpPeer]
+) -> None:
+    phone = peer()
+    handle = relay.open("127.0.0.1", 0)
+    relay.configure(handle, StreamConfig(remote=phone.address, tap=1))
+    for first in range(0, TAP_FRAMES + 20, 20):
+        phone.send(relay.address(handle), *[rtp(n, payload=b"x") for n in range(first, first + 20)])
+        until(lambda first=first: judged(relay.stats(handle)) >= first + 20)  # type: ignore[misc]
+    assert relay.stats(handle).dropped[DropReason.OVERRUN] >= 20

@@ -26,6 +26,7 @@ from media.native import (
 from media.native._relay import Relay as Core
 from media.native.core import RelayCore
 from media.native.native import apply, events_from, stats_from
+from media.native.relay import FRAME_HEAD_BYTES
 from tests.support.rtp_peer import receiver_report, rtp, sender_report
 
 HOSTS = ("192.0.2.1", "192.0.2.2", "10.0.0.1", "127.0.0.1")
@@ -89,6 +90,14 @@ class Twins:
             assert self._python_stats(python) == stats_from(self.native.stats(native, self.now))
         told = [replace(event, handle=0) for event in self.python.events()]
         assert told == [replace(event, handle=0) for event in self._native_events()]
+        taken = []
+        for relay in (self.python, self.native):
+            heads, payloads = bytearray(400 * FRAME_HEAD_BYTES), bytearray(400 * 80)
+            count = relay.take(heads, payloads, 80)
+            # Handles differ: the first eight bytes of each head.
+            rest = [heads[at + 8 : at + FRAME_HEAD_BYTES] for at in range(0, len(heads), 40)]
+            taken.append((count, rest, payloads))
+        assert taken[0] == taken[1]
         self.native.shutdown()
 
     def _python_stats(self, handle: int) -> StreamStats:
@@ -122,6 +131,7 @@ def configs(stream: int) -> st.SearchStrategy[StreamConfig]:
         enabled_in=st.sampled_from([True, True, True, False]),
         enabled_out=st.sampled_from([True, True, True, False]),
         rebind_silence_s=st.sampled_from([0.0, 0.5, 5.0]),
+        tap=st.sampled_from([0, 7]),
     )
 
 

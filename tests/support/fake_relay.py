@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 from typing import NamedTuple
 
-from media.native.core import RelayCore
-from media.native.relay import Address, RelayEvent, StreamConfig, StreamStats
+from media.native.core import RelayCore, unpacked
+from media.native.relay import Address, Buffer, RelayEvent, StreamConfig, StreamStats
 
 
 class Sent(NamedTuple):
@@ -59,6 +59,24 @@ class FakeRelay:
 
     def events(self) -> list[RelayEvent]:
         return self._core.events()
+
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        return self._core.take(heads, payloads, stride)
+
+    def send(
+        self, handles: Buffer, sizes: Buffer, packets: Buffer, stride: int, control: bool
+    ) -> int:
+        data = memoryview(packets).cast("B")
+        count = 0
+        for number, (handle, size) in enumerate(unpacked(handles, sizes)):
+            forward = self._core.aim(handle, control=control)
+            if forward is None:
+                continue
+            packet = bytes(data[number * stride : number * stride + size])
+            self.sent.append(Sent(self._core.address(handle), forward.destination, packet))
+            self._core.sent(forward, size)
+            count += 1
+        return count
 
     def fileno(self) -> int:
         raise NotImplementedError("nobody selects in memory")

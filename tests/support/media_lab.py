@@ -50,13 +50,14 @@ def rtp(sequence_number: int, *, payload_type: int = 8, ssrc: int = 1) -> bytes:
 class MediaLab:
     """A service; ``now`` is the clock of it and of its relay."""
 
-    def __init__(self, seed: int = 1, **config: Any) -> None:
+    def __init__(self, seed: int = 1, make_audio: Any = None, **config: Any) -> None:
         self.relay = FakeRelay()
         self.service = NgService(
             ServiceConfig(**{"interfaces": INTERFACES, **config}),
             self.relay,
             Random(seed),
             wall_offset_s=1_000_000.0,
+            make_audio=make_audio,
         )
 
     @property
