@@ -24,6 +24,7 @@ PARTS: Final = (
     ("calls", "One B2BUA call, INVITE to BYE", "required ≤ 2.0 ms and ≤ 0.3 x sippy, aim 1.0 ms"),
     ("register", "One REGISTER with digest", "required ≤ 0.5 ms, aim 0.25 ms"),
     ("relay", "One relayed RTP packet", "required ≤ 1.4 x the bare loop, aim 1.15"),
+    ("audio", "Hosted legs on one core", "≤ 20 µs a leg and frame, aim 10; ticks late p99 < 5 ms"),
     ("memory", "Memory of bindings and calls", "≤ 8 KB a binding, ≤ 40 KB a relayed call"),
     ("eventlog", "The event log", "≥ 50,000 events/s appended and replayed, ten events ≤ 60 µs"),
     ("readmodel", "The read model", "≥ 50,000 events/s replayed in SQLite; PostgreSQL beside it"),

@@ -8,20 +8,32 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Final
 
 from media.server.addresses import Interface
-from media.server.run import MediaConfig
+from media.server.run import AudioSettings, MediaConfig
 from media.server.run import run as run_media
 from media.server.service import ServiceConfig
 from pbx.addresses import media_addresses
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import NG_DEFAULT, Settings, parse_host_port
 
+PROMPTS: Final = Path(__file__).parent / "prompts"
+"""Stock prompts, English; other languages in folders below."""
+
 
 def run(context: RoleContext) -> int:
     """Be the media role until SIGTERM."""
     return run_with(
-        media_config(context.settings, context.data.media_socket, on_ready=context.ready)
+        media_config(
+            context.settings,
+            context.data.media_socket,
+            on_ready=context.ready,
+            audio=AudioSettings(
+                sound_roots=(context.data.sounds, PROMPTS),
+                recording_root=context.data.recordings,
+            ),
+        )
     )
 
 
@@ -39,8 +51,12 @@ def media_config(
     *,
     on_ready: Callable[[], None],
     on_listening: Callable[[str], None] = lambda place: None,
+    audio: AudioSettings | None = None,
 ) -> MediaConfig:
-    """The configuration that the settings mean; `socket_path` is for our own signalling."""
+    """The configuration that the settings mean; `socket_path` is for our own signalling.
+
+    `audio`: where sounds and recordings are; None: a service that only relays.
+    """
     media = settings.media
     places: tuple[tuple[str, int], ...] = ()
     if media.ng != "off":
@@ -58,6 +74,7 @@ def media_config(
         udp_optional=media.ng == "auto",
         on_listening=on_listening,
         on_ready=on_ready,
+        audio=audio,
     )
 
 
