@@ -68,4 +68,5 @@ def shaped(
     white = rng.standard_normal(samples + len(response) - 1, dtype=np.float32)
     rms = 0.0 if level_dbov <= SILENT_DBOV else _FULL_SCALE * 10 ** (level_dbov / 20)
     noise = np.convolve(white, response, "valid") * rms
-    return np.clip(noise, -32_768, 32_767).astype(np.int16)
+    pcm: NDArray[np.int16] = np.clip(noise, -32_768, 32_767).astype(np.int16)
+    return pcm

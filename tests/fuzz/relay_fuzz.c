@@ -62,7 +62,8 @@ static struct config *random_config(const uint64_t *handles, uint16_t family,
     struct config *config = calloc(1, sizeof *config);
     CHECK(config != NULL);
     config->generation = draw() % 2;
-    config->sink = handles[draw() % STREAMS];
+    config->sink = chance(80) ? handles[draw() % STREAMS] : 0;
+    config->tap = chance(80) ? 7 : 0;
     config->rtcp_sink = chance(30) ? handles[draw() % STREAMS] : 0;
     /* Of the same family: that is for the control side to see to. */
     config->rtp_stream = handles[family == AF_INET ? draw() % V4_STREAMS
@@ -118,6 +119,20 @@ static size_t random_packet(uint8_t *data, uint32_t *sequence)
     return size;
 }
 
+/* Take what was tapped; every payload lies in a block of exactly its room. */
+static size_t take(struct relay *relay)
+{
+    enum { ROOM = 64, STRIDE = 40 };
+    struct frame_head heads[ROOM];
+    uint8_t *payloads = malloc(ROOM * STRIDE);
+    CHECK(payloads != NULL);
+    size_t count = relay_take(relay, heads, payloads, STRIDE, ROOM);
+    for (size_t i = 0; i < count; i++)
+        CHECK(heads[i].tap == 7 && heads[i].size <= TAP_BYTES);
+    free(payloads);
+    return count;
+}
+
 static void judge(unsigned long packets)
 {
     struct relay *relay = relay_new(0, NULL, 0);
@@ -125,7 +140,8 @@ static void judge(unsigned long packets)
     uint64_t handles[STREAMS];
     uint32_t sequences[STREAMS] = {0};
     double now = 100.0;
-    unsigned long forwarded = 0;
+    unsigned long forwarded = 0, tapped = 0;
+    CHECK(relay_enable_taps(relay));
     for (unsigned i = 0; i < STREAMS; i++) {
         struct address local
             = address_of(i < V4_STREAMS ? AF_INET : AF_INET6, 0, (uint16_t)(4000 + i));
@@ -134,6 +150,8 @@ static void judge(unsigned long packets)
     }
     for (unsigned long n = 0; n < packets; n++) {
         unsigned which = (unsigned)(draw() % STREAMS);
+        if (chance(2))
+            tapped += take(relay);
         struct stream *stream = packet_lookup(&relay->table, handles[which]);
         uint16_t family = stream->local.family;
         if (chance(1))
@@ -168,6 +186,7 @@ static void judge(unsigned long packets)
     struct stats stats;
     packet_stats(packet_lookup(&relay->table, handles[0]), &stats);
     CHECK(forwarded > packets / 100);
+    CHECK(tapped > packets / 1000);
     CHECK(stats.lost >= 0);
     printf("judged %lu runs, %lu packets forwarded\n", packets, forwarded);
     relay_shutdown(relay);
@@ -201,6 +220,7 @@ static void threads(unsigned long rounds)
     int peer_fds[PEERS];
     uint32_t sequences[STREAMS] = {0};
     uint64_t relayed = 0, events = 0;
+    CHECK(relay_enable_taps(relay));
     for (unsigned i = 0; i < PEERS; i++)
         peer_fds[i] = bound(0, &peers[i]);
     for (unsigned i = 0; i < STREAMS; i++)
@@ -219,6 +239,8 @@ static void threads(unsigned long rounds)
                 relay_configure(relay, stream, random_config(handles, AF_INET, &peers[i % PEERS]));
                 relay_reclaim(relay, false);
             }
+            take(relay);
+            relay_send(relay, stream, data, 20, chance(20));
             struct stats stats;
             packet_stats(stream, &stats);
             if (chance(5)) {

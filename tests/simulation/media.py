@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
-from media.native.core import RelayCore
-from media.native.relay import Address, RelayEvent, StreamConfig, StreamStats
+from media.native.core import RelayCore, unpacked
+from media.native.relay import Address, Buffer, RelayEvent, StreamConfig, StreamStats
 from media.ng.messages import decode, encode
 from media.server.addresses import Interface
 from media.server.service import NgService, ServiceConfig
@@ -63,6 +63,24 @@ class SimulatedRelay:
 
     def events(self) -> list[RelayEvent]:
         return self._core.events()
+
+    def take(self, heads: Buffer, payloads: Buffer, stride: int) -> int:
+        return self._core.take(heads, payloads, stride)
+
+    def send(
+        self, handles: Buffer, sizes: Buffer, packets: Buffer, stride: int, control: bool
+    ) -> int:
+        data = memoryview(packets).cast("B")
+        count = 0
+        for number, (handle, size) in enumerate(unpacked(handles, sizes)):
+            forward = self._core.aim(handle, control=control)
+            if forward is not None:
+                packet = bytes(data[number * stride : number * stride + size])
+                local = self._core.address(handle)
+                self._network.send_media(packet, local, forward.destination)
+                self._core.sent(forward, size)
+                count += 1
+        return count
 
     def fileno(self) -> int:
         raise NotImplementedError("nobody selects in the simulation")

@@ -179,12 +179,12 @@ def test_recorder_ends_by_silence_digit_and_time() -> None:
         assert (recorder.reason, recorder.samples) == (reason, samples)
         assert len(recorder.take()) == 2 * samples
     recorder = Recorder(RecorderOptions("c"), 8000)
-    recorder.masked = True
-    recorder.digit()
-    assert not recorder.reason  # the digits of a PIN do not end it
-    recorder.masked = False
-    recorder.digit()
-    assert recorder.reason == "digit"
+    reasons = []
+    for masked in (True, False):  # the digits of a PIN do not end it
+        recorder.masked = masked
+        recorder.digit()
+        reasons.append(recorder.reason)
+    assert reasons == ["", "digit"]
 
 
 def test_recorder_pauses_skips_silence_and_masks_both_sides() -> None:
@@ -392,8 +392,8 @@ def test_a_path_that_is_late_for_long_is_overloaded_until_it_recovers() -> None:
     pacer.start(0.0)
     for _ in range(WINDOW):
         pacer.begin(pacer.due + 0.015)
-    assert pacer.overloaded
+    seen = [pacer.overloaded]
     for _ in range(WINDOW):
         pacer.begin(pacer.due)
-    assert not pacer.overloaded
+    assert [*seen, pacer.overloaded] == [True, False]
     assert pacer.statistics()["late max us"] == 15_000

@@ -90,7 +90,7 @@ class TestCore:
     ) -> None:
         core.configure(
             *(handle, 0, 0, False, 0, False, remote, None, False, False, 1, payload_types, 0),
-            *(max_packet_bytes, 8000, 0, True, True, 5.0, False),
+            *(max_packet_bytes, 8000, 0, True, True, 5.0, False, 0),
         )
 
     @pytest.mark.parametrize(
