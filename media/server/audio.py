@@ -353,8 +353,9 @@ class AudioService:
         """20 ms of everything; call it when :attr:`Pacer.due` is reached."""
         self.pacer.begin(now)
         self.graph.tick()
-        if self._writing and self.graph.ticks % COLLECT_TICKS == 0:
-            for writing in self._writing.values():
+        turn = self.graph.ticks % COLLECT_TICKS
+        for serial, writing in self._writing.items():
+            if serial % COLLECT_TICKS == turn:  # in turn: all at once would make one tick long
                 self._drain(writing)
 
     def events(self) -> list[tuple[Call | None, str, Message]]:
