@@ -128,7 +128,10 @@ class Bank:
             self._kind[row, payload_type] = EVENT
         self._codec[row] = self._number(setup.send)
         self._type[row] = setup.send_type
-        self._step[row] = self._codecs[self._codec[row]].clock_rate_hz // TICKS_PER_S
+        clock = self._codecs[self._codec[row]].clock_rate_hz
+        if self._step[row] != clock // TICKS_PER_S:  # timestamps count something else now
+            self._step[row] = clock // TICKS_PER_S
+            self.jitter.reset(np.array([row]), clock)
 
     def close(self, row: int) -> None:
         """The stream has ended."""

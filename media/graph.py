@@ -145,6 +145,9 @@ class AudioGraph:
         if bank is leg.bank:
             bank.configure(leg.row, setup)
         else:  # another sampling rate: another row of another bank
+            # What plays and what is recorded is of the old rate; both end, and are told.
+            leg.playlist.stop("codec")
+            self.finish_recording(leg, "codec")
             leg.bank.close(leg.row)
             leg.bank, leg.row = bank, bank.open(setup)
             self.mixer.changed()
@@ -168,7 +171,9 @@ class AudioGraph:
     def _enter(self, leg: Leg, setup: StreamSetup, event_type: int, inband: bool) -> None:
         leg.event_type = event_type
         clock = leg.bank.clock_rate_hz(leg.row)
-        if event_type >= 0 and leg.events_out is None:
+        if event_type < 0:
+            leg.events_out = None
+        elif leg.events_out is None or leg.events_out.clock_rate_hz != clock:
             leg.events_out = EventSender(clock)
         leg.inband = inband
         self._tap_row[leg.tap] = leg.row

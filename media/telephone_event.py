@@ -107,16 +107,23 @@ class OutgoingEvent(NamedTuple):
 class EventSender:
     """Digits of one stream, one after the other; asked once a tick."""
 
-    __slots__ = ("_clock", "_code", "_elapsed", "_ends", "_length", "_pause", "_start", "_waiting")
+    __slots__ = (
+        "_code",
+        "_elapsed",
+        "_length",
+        "_pause",
+        "_start",
+        "_waiting",
+        "clock_rate_hz",
+    )
 
     def __init__(self, clock_rate_hz: int) -> None:
-        self._clock = clock_rate_hz
+        self.clock_rate_hz = clock_rate_hz
         self._waiting: deque[tuple[int, int]] = deque()
         self._code = -1
         self._start = 0
         self._elapsed = 0
         self._length = 0
-        self._ends = 0
         self._pause = 0
 
     def send(self, digits: str, duration_ms: int = DEFAULT_MS) -> None:
@@ -138,7 +145,7 @@ class EventSender:
 
         Empty when there is nothing or a pause between digits: then audio (silence) goes out.
         """
-        step = self._clock // 50
+        step = self.clock_rate_hz // 50
         if self._code < 0:
             if self._pause > 0:
                 self._pause -= step
@@ -146,7 +153,7 @@ class EventSender:
             if not self._waiting:
                 return []
             self._code, duration_ms = self._waiting.popleft()
-            self._length = self._clock * duration_ms // 1000
+            self._length = self.clock_rate_hz * duration_ms // 1000
             self._start, self._elapsed = rtp_timestamp, 0
         marker = self._elapsed == 0
         self._elapsed += step
@@ -161,7 +168,7 @@ class EventSender:
         first = self._packet(self._length, end=True, marker=marker)
         packets = [first, *[self._packet(self._length, end=True, marker=False)] * (END_REPEATS - 1)]
         self._code = -1
-        self._pause = self._clock * PAUSE_MS // 1000
+        self._pause = self.clock_rate_hz * PAUSE_MS // 1000
         return packets
 
     def _packet(self, duration: int, *, end: bool, marker: bool) -> OutgoingEvent:

@@ -151,6 +151,19 @@ def test_a_new_offer_keeps_port_and_origin(lab: HostingLab) -> None:
     assert lab.audio.graph.legs["c", "a"].bank.rate_hz == 16_000
 
 
+def test_another_sampling_rate_ends_what_plays_and_says_so(lab: HostingLab) -> None:
+    lab.serve()
+    lab.ask("play", file="welcome")
+    lab.ask("record", file="x.wav")
+    lab.serve(sdp(formats="9 101", version=2))
+    lab.tick()
+    leg = lab.audio.graph.legs["c", "a"]
+    assert not leg.playlist.playing
+    assert leg.recorder is None
+    assert [event["reason"] for event in lab.told("play-finished")] == ["codec"]
+    assert lab.ask("play", file="welcome")["duration"] == 500
+
+
 def test_an_offer_of_ours_and_its_answer(lab: HostingLab) -> None:
     reply = lab.handle("n", command="create", call_id="c", from_tag="a")
     offer = parse(reply["sdp"]).medias[0]
