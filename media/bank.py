@@ -81,6 +81,10 @@ class Bank:
         self._carried = ints
         self._carry: Pcm = np.zeros((0, self.frame * _CARRY_FRAMES), dtype=np.int16)
         self._noise_dbov = np.zeros(0, dtype=np.float32)
+        self._comfort = np.zeros(0, dtype=np.bool_)
+        """Whether the last packet was comfort noise: it sounds until the next one."""
+        self._spectra: dict[int, NDArray[np.float32]] = {}
+        """Of comfort noise, by row; only rows whose peer has sent some."""
         self.heard: Pcm = np.zeros((0, self.frame), dtype=np.int16)
         """What each stream said in this tick, (rows, samples)."""
         self._before: Pcm = self.heard
@@ -105,6 +109,7 @@ class Bank:
         self._marker[row] = True
         self._lost_run[row] = self._carried[row] = self.concealed[row] = 0
         self._noise_dbov[row] = noise.SILENT_DBOV
+        self._comfort[row] = False
         for matrix in (self.heard, self._before, self._long_before, self.said):
             matrix[row] = 0
         self.level_dbov[row] = noise.SILENT_DBOV
@@ -138,6 +143,7 @@ class Bank:
         for codec in self._codecs:
             codec.reset(np.array([row]))
         self.handle[row] = 0
+        self._spectra.pop(row, None)
         self._free.append(row)
 
     def stamp(self, row: int) -> int:
@@ -226,7 +232,9 @@ class Bank:
             self._decode(rows, need, slots, filled)
             return
         self._decode(rows, need[packet], slots[packet], filled)
-        missing = np.nonzero((due == Due.LOST) | (due == Due.DRY))[0]
+        # After a comfort-noise packet nothing comes on purpose.
+        comfort = self._comfort[asked]
+        missing = np.nonzero((due == Due.LOST) | ((due == Due.DRY) & ~comfort))[0]
         if len(missing):
             self._conceal(rows, need[missing], due[missing] == Due.LOST, filled)
         other = np.nonzero(due == Due.OTHER)[0]
@@ -234,14 +242,17 @@ class Bank:
             row, slot = int(asked[at]), int(slots[at])
             if self.jitter.kinds[row, slot] == NOISE:
                 payload = self.jitter.payloads[row, slot, : self.jitter.sizes[row, slot]]
-                self._noise_dbov[row] = noise.shape_of(payload.tobytes())[0]
-        idle = np.nonzero(due >= Due.PAUSE)[0]
-        audible = idle[self._noise_dbov[asked[idle]] > noise.SILENT_DBOV]
+                self._noise_dbov[row], self._spectra[row] = noise.shape_of(payload.tobytes())
+                self._comfort[row] = True
+        idle = (due >= Due.PAUSE) | (due == Due.SILENCE) | ((due == Due.DRY) & comfort)
+        audible = np.nonzero(idle & self._comfort[asked])[0]
         if len(audible):
-            quiet = noise.generate(self._noise_dbov[asked[audible]], self.frame, self._rng)
-            for at, pcm in zip(need[audible], quiet, strict=True):
-                self.heard[rows[at], filled[at] :] = pcm[filled[at] :]
-        silent = need[(due >= Due.PAUSE) | (due == Due.SILENCE)]
+            for at in need[audible].tolist():
+                row, start = int(rows[at]), int(filled[at])
+                level, spectrum = float(self._noise_dbov[row]), self._spectra[row]
+                pcm = noise.generate(level, spectrum, self.frame, self._rng)
+                self.heard[row, start:] = pcm[start:]
+        silent = need[idle]
         filled[silent] = self.frame
         self._lost_run[rows[silent]] = 0
 
@@ -252,6 +263,7 @@ class Bank:
         if not len(at):
             return
         asked = rows[at]
+        self._comfort[asked] = False
         sizes = self.jitter.sizes[asked, slots]
         key = self.jitter.kinds[asked, slots].astype(np.int64) << 16 | sizes
         for group in np.unique(key):

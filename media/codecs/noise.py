@@ -51,20 +51,15 @@ def shape_of(payload: bytes) -> tuple[float, NDArray[np.float32]]:
 
 
 def generate(
-    level_dbov: NDArray[np.float32], samples: int, rng: np.random.Generator
+    level_dbov: float,
+    response: NDArray[np.float32],
+    samples: int,
+    rng: np.random.Generator,
 ) -> NDArray[np.int16]:
-    """White noise; int16, (streams, samples). ``level_dbov``: (streams,); 0 dBov is the RMS of a
-    square wave at full scale (RFC 6464 §3)."""
-    rms = np.where(level_dbov <= SILENT_DBOV, 0.0, _FULL_SCALE * 10 ** (level_dbov / 20))
-    white = rng.standard_normal((len(level_dbov), samples), dtype=np.float32)
-    pcm: NDArray[np.int16] = np.clip(white * rms[:, None], -32_768, 32_767).astype(np.int16)
-    return pcm
+    """Noise of a level and a spectrum (:func:`shape_of`); int16, (samples,).
 
-
-def shaped(
-    level_dbov: float, response: NDArray[np.float32], samples: int, rng: np.random.Generator
-) -> NDArray[np.int16]:
-    """Noise with a spectrum; int16, (samples,)."""
+    0 dBov is the RMS of a square wave at full scale (RFC 6464 §3).
+    """
     white = rng.standard_normal(samples + len(response) - 1, dtype=np.float32)
     rms = 0.0 if level_dbov <= SILENT_DBOV else _FULL_SCALE * 10 ** (level_dbov / 20)
     noise = np.convolve(white, response, "valid") * rms

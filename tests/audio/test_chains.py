@@ -9,6 +9,7 @@ import pytest
 
 from media.codecs import opus
 from media.codecs.g711 import PCM_TO_ALAW
+from media.dsp.dtmf import tone_of as tone_of_digit
 from media.dsp.tones import Generator, amplitude, named
 from media.sources import Clip, Item, Sound
 from tests.support.audio_lab import Lab, Phone, leg_of, sine
@@ -214,3 +215,69 @@ def test_silence_is_sent_where_nothing_is_played() -> None:
     lab.tick(5)
     silence = int(PCM_TO_ALAW[0])
     assert [set(packet.payload) for packet in phone.packets()] == [{silence}] * 5
+
+
+def test_comfort_noise_fills_a_pause_at_its_level() -> None:
+    """RFC 3389: -40 dBov between two talkspurts; the pause is no loss."""
+    lab = Lab()
+    phone = lab.phone("L16", 8000, 96)
+    leg = leg_of(phone)
+    leg.echo = True
+    lab.talk({phone: sine(400, 0.5)})
+    noise = phone._rtp(13, phone.rtp_timestamp, b"\x28", marker=False)
+    phone.send(noise)
+    lab.tick(25)
+    phone.rtp_timestamp += 25 * 160
+    lab.talk({phone: sine(400, 0.5)})
+    pause = phone.heard()[30 * 160 : 46 * 160].astype(float)
+    assert np.sqrt((pause**2).mean()) == pytest.approx(327.68, rel=0.1)
+    assert leg.bank.jitter.lost[leg.row] == 0
+
+
+@pytest.mark.skipif(not opus.available(), reason="libopus is not installed")
+def test_opus_hides_every_tenth_packet_lost() -> None:
+    lab = Lab()
+    phone = lab.phone("OPUS", 48_000, 111)
+    leg = leg_of(phone)
+    lab.graph.join(leg, "bridge")
+    ear = lab.phone("L16", 16_000, 97)
+    lab.graph.join(leg_of(ear), "bridge")
+    said = sine(300, 3.0, 16_000)
+    for number in range(150):
+        packet = phone.packet(said[number * 320 : (number + 1) * 320])
+        if number % 10 != 7:
+            phone.send(packet)
+        lab.tick()
+    assert leg.bank.jitter.lost[leg.row] + leg.bank.concealed[leg.row] >= 14
+    tone = tone_of(ear, 1.0)
+    assert tone.is_at(300)
+    assert tone.level_dbfs > -20
+
+
+def test_a_supervisor_whispers_to_the_agent_only() -> None:
+    lab = Lab()
+    caller, agent, supervisor = (lab.phone() for _ in range(3))
+    for phone in (caller, agent, supervisor):
+        lab.graph.join(leg_of(phone), "call")
+    coach, coached = leg_of(supervisor).part, leg_of(agent).part
+    assert coach is not None
+    assert coached is not None
+    coach.speaks = "special"
+    coached.hears = frozenset(("normal", "special"))
+    lab.graph.mixer.changed()
+    lab.talk(
+        {caller: sine(500, 1.5), agent: np.zeros(12_000, np.int16), supervisor: sine(900, 1.5)}
+    )
+    assert tone_of(supervisor).is_at(500)
+    assert tone_of(caller).silent
+    spectrum = np.abs(np.fft.rfft(agent.heard()[4000:8000].astype(float)))
+    assert sorted(np.argsort(spectrum)[-2:].tolist()) == [250, 450]
+
+
+def test_digits_as_sound_are_found_on_a_wideband_leg() -> None:
+    lab = Lab()
+    phone = lab.phone("G722", 8000, 9, events=False)
+    said = np.zeros(16_000, np.int16)
+    Generator(tone_of_digit("8", 0.2), 16_000).read(said[1600:])
+    lab.talk({phone: said})
+    assert [event.data["digit"] for event in lab.events("digit")] == ["8"]

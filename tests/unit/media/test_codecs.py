@@ -193,10 +193,11 @@ class TestConcealment:
 
 class TestComfortNoise:
     def test_level(self) -> None:
-        made = noise.generate(np.array([-40.0, -127.0], np.float32), 8000, np.random.default_rng(1))
-        rms = np.sqrt((made.astype(float) ** 2).mean(axis=1))
-        assert rms[0] == pytest.approx(327.68, rel=0.05)
-        assert rms[1] == 0
+        rng = np.random.default_rng(1)
+        for payload in (b"\x28", b"\x28\xb0\x60"):
+            made = noise.generate(*noise.shape_of(payload), 16_000, rng)
+            assert np.sqrt((made.astype(float) ** 2).mean()) == pytest.approx(327.68, rel=0.05)
+        assert not noise.generate(*noise.shape_of(b""), 160, rng).any()
 
     def test_payload(self) -> None:
         assert noise.payload_of(-54.4) == b"\x36"
