@@ -40,7 +40,7 @@ from sqlalchemy import (
 
 from pbx.eventlog import START, EventLog, Position
 from pbx.kernel.clock import SystemClock
-from pbx.kernel.errors import ProjectionStopped
+from pbx.kernel.errors import LagTimeout, ProjectionStopped
 from pbx.readmodel.database import Database
 from pbx.readmodel.partitions import concerned, views_of
 from pbx.readmodel.projection import Projection, write_rows
@@ -57,6 +57,9 @@ from pbx.readmodel.tables import skipped_events
 
 PART: Final = 1000
 """Rows put right at once: some 30 ms in which the projector waits."""
+BEHIND_S: Final = 10.0
+"""Patience for this node's copy of the log to reach what another node projected: a busy node is
+milliseconds behind."""
 SHOWN: Final = 20
 """Differences kept word by word; the rest is counted."""
 
@@ -261,6 +264,12 @@ class Rebuild:
             position = live.get(partition, START)
             if mine and self._position(name, partition) < position:
                 view = self._views[partition]
+                if partition and not view.wait(position - 1, BEHIND_S):
+                    # Rows that this node knows nothing of would count as wrong.
+                    raise LagTimeout(
+                        f"the tables are ahead of this node's copy of {partition}: try again when"
+                        " pbx log status shows no lag, or on another node"
+                    )
                 Projector(view, self._copy, mine, partition=partition).catch_up(position)
             self._raise_if_stopped(name, partition)
 

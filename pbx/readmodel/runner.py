@@ -127,6 +127,7 @@ class Projector:
         for projection in self._projections.values():
             projection.partition = partition
         self._load()
+        self._ahead = False
         self._forget_other_histories()
         self._start_again()
         self._settle()
@@ -171,6 +172,8 @@ class Projector:
         running = self._running()
         if not running:
             return False
+        if self._ahead:
+            self._forget_other_histories()
         records = list(self._log.read(self._lowest(), limit=self._batch))
         if until is not None:
             records = [record for record in records if record.position <= until]
@@ -302,7 +305,11 @@ class Projector:
             projection.skipped = skipped.get(name, frozenset())
 
     def _forget_other_histories(self) -> None:
-        """Empty what was projected from a log that is not this one, all partitions of it."""
+        """Empty what was projected from a log that is not this one, all partitions of it.
+
+        A checkpoint that this node's copy has not reached is looked at again when it has.
+        """
+        self._ahead = any(is_ahead(self._log, checkpoint) for checkpoint in self._at.values())
         for name, checkpoint in self._at.items():
             if is_of(self._log, checkpoint):
                 continue
@@ -435,11 +442,19 @@ def projection_status(connection: Connection) -> list[dict[str, Any]]:
 
 
 def is_of(log: EventLog, checkpoint: Checkpoint) -> bool:
-    """Whether `checkpoint` was made from `log`."""
-    if checkpoint.position == START:
+    """Whether `checkpoint` was made from `log`.
+
+    In a partition another node may be ahead of this one's copy: that says nothing yet.
+    """
+    if checkpoint.position == START or is_ahead(log, checkpoint):
         return True
     record = log.at(checkpoint.position)
     return record is not None and checkpoint.time_ns in (0, record.time_ns)
+
+
+def is_ahead(log: EventLog, checkpoint: Checkpoint) -> bool:
+    """Whether a node that has read more of the partition wrote `checkpoint`."""
+    return bool(checkpoint.partition) and checkpoint.position > log.head()
 
 
 def forget_files(connection: Connection, name: str) -> None:

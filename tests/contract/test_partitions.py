@@ -17,6 +17,7 @@ from pbx.kernel.errors import ProjectionStopped
 from pbx.readmodel import (
     PROJECTION_NAMES,
     Database,
+    LagTimeout,
     catch_up,
     load_checkpoints,
     make_projector,
@@ -173,7 +174,49 @@ class TestPartitions:
         fill(log)
         catch_up(log, database)
         other = PartitionedMemoryLog()
-        fill(other, 10)
+        write_calls(other, 80, seed=2)
+        fill(other, 0)
+        catch_up(other, database)
+        assert replay(other, database, PROJECTION_NAMES).different == 0
+
+    def test_a_node_whose_copy_is_behind_leaves_the_rows_of_others_alone(
+        self, log: PartitionedMemoryLog, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes a lease of a node that has read more of the log."""
+        monkeypatch.setattr("pbx.readmodel.replay.BEHIND_S", 0.0)
+        behind = PartitionedMemoryLog()
+        for each in (log, behind):
+            fill(each)
+        write_calls(log, 20, seed=2)
+        catch_up(log, database)
+        right = rows(database, cdrs)
+        projectors = {name: make_projector(behind, database, name) for name in log.partitions()}
+        for projector in projectors.values():
+            projector.catch_up(10_000)
+        catch_up(behind, database)
+        assert rows(database, cdrs) == right
+        with database.read() as connection:
+            assert all(c.generation == 0 for c in load_checkpoints(connection))
+        with pytest.raises(LagTimeout, match="ahead of this node's copy"):
+            replay(behind, database, ["cdrs"])
+        write_calls(behind, 20, seed=2)
+        write_calls(behind, 5, seed=3)
+        for projector in projectors.values():
+            projector.catch_up(10_000)
+        assert len(rows(database, cdrs)) > len(right)
+        assert replay(behind, database, PROJECTION_NAMES).different == 0
+
+    def test_another_log_is_found_out_as_soon_as_it_reaches_so_far(
+        self, log: PartitionedMemoryLog, database: Database
+    ) -> None:
+        fill(log, 10)
+        catch_up(log, database)
+        other = PartitionedMemoryLog()
+        projectors = {name: make_projector(other, database, name) for name in log.partitions()}
+        write_calls(other, 80, seed=2)
+        fill(other, 0)
+        for projector in projectors.values():
+            projector.catch_up(10_000)
         catch_up(other, database)
         assert replay(other, database, PROJECTION_NAMES).different == 0
 

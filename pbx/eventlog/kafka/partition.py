@@ -235,7 +235,9 @@ class FeedReader:
         views = {name: self._log.partition(name) for name in self._log.partitions()}
         for name, position in reached.items():
             view = views.get(name)
-            if view is None or (position > START and view.at(position) is None):
+            # Where the reader comes from may be ahead of this node's copy: it waits here, then.
+            reach = position if view is None or position <= view.head() else START
+            if view is None or (reach > START and view.at(reach) is None):
                 raise PositionUnknown(
                     f"this cluster has no such event in {name}: the position is of another one, or "
                     "older than what Kafka keeps. Read anew, or go on from another that you kept"

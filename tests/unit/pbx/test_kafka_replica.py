@@ -335,6 +335,22 @@ def test_a_feed_goes_on_behind_its_token_on_any_node(node: MakeNode) -> None:
     assert sum(record is not None for _, record in b.log.read_feed(types=["leg.*"])) == 6
 
 
+def test_a_feed_waits_behind_a_token_that_this_node_has_not_reached(node: MakeNode) -> None:
+    """The reader comes from a node that has read more."""
+    a = node("a")
+    a.log.append("domain/d", 0, [DomainCreated(name="d")], Meta(time_ns=1))
+    token = a.log.feed_head()
+    (_, event), *_ = a.log.read_feed()
+    (name,) = [name for name, at in parse_token(token).items() if at]
+    ahead = parse_token(token)[name] + position_of(1, 0) - position_of(0, 0)
+    assert not list(a.log.read_feed(make_token({name: ahead})))
+    a.log.append("domain/d", 1, [DomainCreated(name="d")], Meta(time_ns=2))
+    a.log.append("domain/d", 2, [DomainCreated(name="d")], Meta(time_ns=3))
+    found = [record.version for _, record in a.log.read_feed(make_token({name: ahead})) if record]
+    assert event is not None
+    assert found == [3]
+
+
 def test_a_filtered_feed_is_resumed_without_filter_or_double(node: MakeNode) -> None:
     a = node("a")
     a.log.append("domain/d", 0, [DomainCreated(name="d"), LegDigit(leg_id="x")], Meta())
