@@ -15,9 +15,10 @@ import sys
 from collections.abc import Iterator
 from typing import Final
 
-from pbx.eventlog import LOG_FILE
+from pbx.commands import Administration
+from pbx.eventlog import LOG_FILE, open_log
 from pbx.eventlog.kafka.service import LogService
-from pbx.kernel.errors import LogError
+from pbx.kernel.errors import LogError, LogUnavailable
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import kafka_servers
 
@@ -58,6 +59,8 @@ def run(context: RoleContext) -> int:
                 if service.is_new:
                     raise Fatal(f"this node has seen nothing of the cluster yet: {service.trouble}")
                 log.warning("starting without what other nodes wrote: %s", service.trouble)
+            else:
+                _install(context)
             context.ready()
             while not select.select([asked], [], [], LOOK_S)[0]:
                 if reason := service.failure():
@@ -67,6 +70,18 @@ def run(context: RoleContext) -> int:
         finally:
             service.stop()
     return 0
+
+
+def _install(context: RoleContext) -> None:
+    """What every server has (:meth:`Administration.install`), once for the cluster: only who has
+    read what is there can tell whether it is missing."""
+    try:
+        with contextlib.closing(open_log(context.data.path)) as event_log:
+            administrate = Administration(event_log, actor="server")
+            if not administrate.installed:
+                administrate.install()
+    except LogUnavailable as error:
+        log.warning("the Router table of a new cluster was not written: %s", error)
 
 
 @contextlib.contextmanager

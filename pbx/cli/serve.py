@@ -113,5 +113,6 @@ def _run(arguments: argparse.Namespace) -> int:
                 "--demo makes accounts of one machine alone; on a cluster make them by pbx account"
             )
         prepare_demo(data, settings)
-    install(data)
+    if not kafka_servers(settings.eventlog.engine):  # of a cluster's log, the log role knows more
+        install(data)
     return serve(data, settings)

@@ -194,6 +194,11 @@ class ServerProcess:
         self._kill_tree(process)
         self._close_output(process)
 
+    def end(self) -> None:
+        """Have nothing of it run any more, whatever state it is in."""
+        if self._process is not None:
+            self.kill()
+
     @staticmethod
     def _kill_tree(process: subprocess.Popen[str]) -> None:
         family = [
@@ -233,13 +238,13 @@ class ServerProcess:
 
     # ---- commands
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, timeout_s: float = COMMAND_S) -> str:
         """Run ``pbx ARGUMENTS --data DIR`` and return what it printed; ServerError if it failed."""
         done = subprocess.run(
             [sys.executable, "-m", "pbx", *arguments, "--data", str(self.data)],
             capture_output=True,
             text=True,
-            timeout=COMMAND_S,
+            timeout=timeout_s,
             env=self.environment,
             cwd=ROOT,
             check=False,

@@ -317,7 +317,8 @@ class Shipper:
 
     def _work(self, journal: Journal) -> None:
         session = self._session
-        assert session is not None
+        if session is None:
+            return  # told to stop before there was one
         while not self._stopping:
             if session.error:
                 raise LogUnavailable(session.error)

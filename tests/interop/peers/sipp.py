@@ -36,7 +36,9 @@ class Sipp:
         port: int | None = None,
         echo: bool = False,
         timeout_s: int = 30,
+        trace: bool = True,
     ) -> None:
+        """Without `trace` it keeps no messages, which would fill the disk in a long run."""
         self.port = port if port is not None else free_port()
         self.local = f"127.0.0.1:{self.port}"
         self.scenario = scenario
@@ -53,8 +55,9 @@ class Sipp:
         command += ["-t", TRANSPORTS[transport], "-m", str(calls), "-r", str(rate)]
         command += ["-d", str(hold_ms), "-s", service, "-nostdin", "-timeout", f"{timeout_s}s"]
         command += ["-timeout_error", "-recv_timeout", str(timeout_s * 1000)]
-        command += ["-trace_msg", "-message_file", str(self._messages)]
-        command += ["-trace_err", "-error_file", str(self._errors)]
+        if trace:
+            command += ["-trace_msg", "-message_file", str(self._messages)]
+            command += ["-trace_err", "-error_file", str(self._errors)]
         command += ["-trace_stat", "-stf", str(self._statistics)]
         if limit:
             command += ["-l", str(limit)]

@@ -1,0 +1,240 @@
+"""Nodes and the broker are killed at random moments under calls: nothing acknowledged is lost,
+nothing is doubled. ``make soak SECONDS=600`` runs it for long, the tests of every day for a while.
+
+``SOAK_SEED=7`` draws other moments; the seed of a run is printed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from pbx.eventlog.kafka.categories import LOG_CATEGORIES
+from tests.interop.conftest import with_accounts
+from tests.interop.peers.processes import await_condition
+from tests.interop.peers.raw_phone import RawPhone
+from tests.interop.peers.sipp import Sipp, register
+from tests.support.cluster import Cluster
+from tests.support.cluster_node import contents
+from tests.support.server_process import ServerError, ServerProcess
+from tests.support.topics_reader import Stored, read_topics
+
+pytestmark = pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp")
+
+SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
+SEED = int(os.environ.get("SOAK_SEED", "1"))
+CALLS_PER_S = int(os.environ.get("SOAK_RATE", "50"))
+HOLD_MS = 500
+#: Calls whose phones are switched off with the load end soon, for want of audio or of answers.
+SETTINGS = """
+[sip]
+client_ips = ["127.0.0.0/8"]
+t1_s = 0.1
+t2_s = 0.4
+[media]
+ng = "off"
+timeout_s = 2
+[limits]
+requests_per_s = 1e6
+requests_burst = 1000000
+setups_per_s = 1000
+"""
+QUIET_S = 90.0
+"""For the last calls to end and all nodes to have read everything, on a busy machine."""
+TRY_S = 1.0
+
+
+class Registrar(threading.Thread):
+    """A phone that registers and leaves at random nodes; remembers what it was promised."""
+
+    def __init__(self, nodes: list[ServerProcess], rng: Random) -> None:
+        super().__init__(name="registrar")
+        self._nodes = nodes
+        self._rng = rng
+        self.promised: list[str] = []
+        """Call-IDs of REGISTER requests that were answered 200."""
+        self.enough = threading.Event()
+
+    def run(self) -> None:
+        while not self.enough.is_set():
+            with RawPhone(self._rng.choice(self._nodes), "carol") as phone:
+                try:
+                    answer = phone.register(300, TRY_S)
+                    if answer.status == 200:
+                        self.promised.append(answer.call_id)
+                        phone.register(0, TRY_S)
+                except (TimeoutError, AssertionError):
+                    continue  # its node is dead: nothing was promised
+
+
+@contextmanager
+def load(cluster: Cluster, folder: Path, rng: Random) -> Iterator[tuple[Registrar, list[Sipp]]]:
+    """Calls at all nodes, and registrations without a pause."""
+    registrar = Registrar(cluster.nodes, rng)
+    life_s = int(SECONDS) + 300
+    with ExitStack() as stack:
+        uas = stack.enter_context(
+            Sipp(folder, "uas_answer", calls=10_000_000, timeout_s=life_s, trace=False)
+        )
+        register(folder, cluster.nodes[0].address(), "bob", uas.port, expires_s=3600)
+        rates = [CALLS_PER_S // 3 + (n < CALLS_PER_S % 3) for n in range(len(cluster.nodes))]
+        callers = [
+            stack.enter_context(
+                Sipp(
+                    folder / name, "uac_plain", node.address(), calls=10_000_000, rate=rate,
+                    hold_ms=HOLD_MS, limit=5000, timeout_s=life_s, trace=False,
+                )
+            )
+            for name, node, rate in zip(cluster.names, cluster.nodes, rates, strict=True)
+        ]  # fmt: skip
+        registrar.start()
+        try:
+            yield registrar, callers
+        finally:
+            registrar.enough.set()
+            registrar.join()
+            for sipp in (*callers, uas):
+                sipp.kill()
+
+
+def kill_at_random(cluster: Cluster, rng: Random) -> tuple[Counter[str], set[tuple[object, ...]]]:
+    """Until the time is over; who died how often, and what the dead nodes had on disk of calls."""
+    killed: Counter[str] = Counter()
+    acknowledged: set[tuple[object, ...]] = set()
+    until = time.monotonic() + SECONDS
+    victims: list[str] = []
+    while time.monotonic() < until:
+        if not victims:
+            victims = [*cluster.names, "broker"]
+            rng.shuffle(victims)
+        victim = victims.pop()
+        time.sleep(rng.uniform(0.5, 5.0))
+        print(f"{until - time.monotonic():.1f} s left: kill -9 {victim}", flush=True)
+        killed[victim] += 1
+        if victim == "broker":
+            cluster.broker.kill()
+            time.sleep(rng.uniform(0.0, 3.0))
+            cluster.restart_broker()
+            continue
+        node = cluster.nodes[cluster.names.index(victim)]
+        node.kill()
+        acknowledged |= calls_on_disk(node, victim)
+        time.sleep(rng.uniform(0.0, 3.0))
+        node.start()
+    return killed, acknowledged
+
+
+def calls_on_disk(node: ServerProcess, name: str) -> set[tuple[object, ...]]:
+    """(stream, version, type) of all that a node has of its own calls."""
+    rows = node.events("--type", "*", "--limit", "100000000")
+    return {
+        (row["stream"], row["version"], row["type"])
+        for row in rows
+        if row["node"] == name and row["stream"].startswith("call/")
+    }
+
+
+def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
+    print(f"\nSOAK_SEED={SEED}, {SECONDS:g} s, {CALLS_PER_S} calls/s", flush=True)
+    rng = Random(SEED)
+    with Cluster(tmp_path / "nodes", settings=SETTINGS) as cluster:
+        with_accounts(cluster.nodes[0])
+        with load(cluster, tmp_path, Random(SEED)) as (registrar, callers):
+            killed, acknowledged = kill_at_random(cluster, rng)
+            good = sum(caller.succeeded() for caller in callers)
+        await_level(cluster)
+        stored = read_topics(
+            cluster.kafka.servers,
+            [f"{cluster.prefix}{category}" for category in LOG_CATEGORIES],
+        )
+        check_log(cluster, stored, acknowledged)
+        check_promises(stored, registrar.promised)
+        calls = check_records(cluster, stored)
+        print(
+            f"killed {dict(killed)}; {calls} calls, {good} of them heard to be good,"
+            f" {len(stored)} events, {len(acknowledged)} of them on the disk of a dead node,"
+            f" {len(registrar.promised)} registrations",
+            flush=True,
+        )
+        assert sum(killed.values()) >= 2
+        assert good > SECONDS * CALLS_PER_S / 10
+        assert len(registrar.promised) > SECONDS / 5
+        cluster.stop()
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """A command may fail while a node is still busy with its start."""
+
+    def holds() -> bool:
+        try:
+            return condition()
+        except ServerError:
+            return False
+
+    await_condition(holds, what, QUIET_S)
+
+
+def await_level(cluster: Cluster) -> None:
+    """Until no call is up and every node has shipped and read all."""
+    for node in cluster.nodes:
+        eventually(lambda node=node: not node.calls(), "the end of all calls")  # type: ignore[misc]
+    for node in cluster.nodes:
+        eventually(lambda node=node: is_level(node), "everything shipped and read")  # type: ignore[misc]
+
+
+def is_level(node: ServerProcess) -> bool:
+    status = json.loads(node.run("log", "status", "--json"))
+    # Signs of life are written all the time.
+    return status["reachable"] and status["backlog_events"] < 5 and status["lag_records"] == 0
+
+
+def check_log(
+    cluster: Cluster, stored: list[Stored], acknowledged: set[tuple[object, ...]]
+) -> None:
+    """Kafka has every event of every node once, and every node has what Kafka has."""
+    keys = Counter((event.stream, event.version) for event in stored)
+    assert [key for key, count in keys.items() if count > 1] == []
+    in_kafka = {(event.stream, event.version, event.type) for event in stored}
+    assert acknowledged - in_kafka == set()
+    settled = {key for key in in_kafka if not key[0].startswith("node/")}
+    for node in cluster.nodes:
+        rows = [row[1:4] for part in contents(node.data).values() for row in part]
+        mine = [row for row in rows if not str(row[0]).startswith("node/")]
+        assert len(mine) == len(set(mine))
+        assert set(mine) == settled
+
+
+def check_promises(stored: list[Stored], promised: list[str]) -> None:
+    """Every registration that was answered 200 is in the log once."""
+    added = Counter(e.data["sip_call_id"] for e in stored if e.type == "binding.added.v1")
+    assert {call_id: added[call_id] for call_id in promised} == dict.fromkeys(promised, 1)
+
+
+def check_records(cluster: Cluster, stored: list[Stored]) -> int:
+    """One start, one end, one record for each call; the tables are those of a replay from zero."""
+    started = [e.stream for e in stored if e.type == "call.started.v1"]
+    ended = [e.stream for e in stored if e.type == "call.ended.v1"]
+    assert len(started) == len(set(started))
+    assert sorted(ended) == sorted(started)
+    database = cluster.readmodel.rpartition("/")[2].partition("?")[0]
+
+    def records() -> list[str]:
+        name = database if "=" not in database else "db1"
+        with cluster.postgres.connect(name) as connection:
+            return [f"call/{row[0]}" for row in connection.execute("SELECT call_id FROM cdrs")]
+
+    eventually(lambda: len(records()) >= len(started), "all call records")
+    assert sorted(records()) == sorted(started)
+    for node in cluster.nodes:
+        outcome = json.loads(node.run("replay", "--all", "--json", timeout_s=600.0))
+        assert outcome["different"] == 0, outcome
+    return len(started)
