@@ -1,7 +1,7 @@
 FROM python:3.12-slim AS build
 RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev
 COPY . /src
-RUN python -m venv /opt/ringlog && /opt/ringlog/bin/pip install --no-cache-dir /src
+RUN python -m venv /opt/ringlog && /opt/ringlog/bin/pip install --no-cache-dir "/src[kafka,postgresql]"
 
 FROM python:3.12-slim
 RUN apt-get update && apt-get install -y --no-install-recommends libopus0 \

@@ -10,9 +10,10 @@ DATA    ?= var
 ARGS    ?=
 SEEDS   ?= 20
 CALLS   ?= 500
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup unit sim interop race bench sanitize fmt lint types imports schemas check clean
+.PHONY: help run test setup unit sim interop race soak bench sanitize fmt lint types imports schemas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,7 +32,10 @@ $(VENV)/.installed-run: pyproject.toml setup.py scripts/install $(NATIVE)
 $(VENV)/.installed-test: pyproject.toml setup.py scripts/install $(NATIVE)
 	@scripts/install test
 
-$(VENV)/.installed-bench: $(VENV)/.installed-test
+$(VENV)/.installed-soak: $(VENV)/.installed-test ## Kill nodes and the broker under 50 calls/s: SECONDS=600
+	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s tests/interop/test_soak.py $(ARGS)
+
+bench: $(VENV)/.installed-test
 	@scripts/install bench
 
 unit: $(VENV)/.installed-test ## Tests without real programs, coverage of sip and media >= 95 %

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: REGISTERs of one address that may wait for a running append; more get 500 with Retry-After.
 _MAX_WAITING: Final = 16
+#: How often a REGISTER is evaluated if another node writes to its address at the same time: a phone
+#: that moves, or two phones of an account, make one conflict, not three in a row.
+_TRIES: Final = 3
 
 #: How much later than promised the log lets a refreshed binding lapse. Phones behind NAT refresh
 #: every minute: ten thousand of them would write four gigabytes a day, so it is a tenth of that.
@@ -109,6 +112,7 @@ class Registration:
         request: Request,
         flow: Flow,
         now: float,
+        tries: int = _TRIES,
     ) -> None:
         node = self._node
         address = account.address
@@ -138,6 +142,9 @@ class Registration:
         expected = location.version
 
         def done(outcome: int | Exception) -> None:
+            if isinstance(outcome, Conflict) and tries > 1 and node.read_stream is not None:
+                self._again(account, transaction, request, flow, outcome, tries - 1)
+                return
             self._done(
                 account, transaction, location, result, [*decided, *refreshed], expected, outcome
             )
@@ -149,6 +156,30 @@ class Registration:
             node.locations.meta(address, address),
             done,
         )
+
+    def _again(
+        self,
+        account: Account,
+        transaction: ServerTransaction,
+        request: Request,
+        flow: Flow,
+        conflict: Conflict,
+        tries: int,
+    ) -> None:
+        """Another node wrote to the address a moment ago: evaluate on what is there now."""
+        node = self._node
+        now = node.now()
+        address = account.address
+        waiting = self._running.pop(address, deque())
+        location = node.locations.location(address)
+        location.recorded.clear()
+        node.locations.conflicted(address, location, conflict)
+        current = node.directory.by_address(address)
+        if current is None:
+            node.engine.respond(transaction, 403, now=now)
+        else:
+            self._evaluate(current, transaction, request, flow, now, tries)
+        self._go_on(address, waiting, now)
 
     def _observe(
         self, address: str, location: Location, refreshed: list[Event], result: RegisterResult
@@ -194,17 +225,27 @@ class Registration:
             node.locations.set(account.address, location, result.bindings)
             node.locations.arm(now)
             node.engine.respond(transaction, 200, None, result.headers, now=now)
-        for next_transaction, request, flow in waiting:
+        self._go_on(account.address, waiting, now)
+
+    def _go_on(
+        self,
+        address: str,
+        waiting: deque[_Waiting],
+        now: float,
+    ) -> None:
+        """Take those that came meanwhile."""
+        node = self._node
+        for transaction, request, flow in waiting:
             # Through the front door again: authenticated already, but the account may be gone.
-            current = node.directory.by_address(account.address)
+            current = node.directory.by_address(address)
             if current is None:
-                node.engine.respond(next_transaction, 403, now=now)
+                node.engine.respond(transaction, 403, now=now)
                 continue
-            running = self._running.get(account.address)
+            running = self._running.get(address)
             if running is not None:
-                running.append((next_transaction, request, flow))
+                running.append((transaction, request, flow))
             else:
-                self._evaluate(current, next_transaction, request, flow, now)
+                self._evaluate(current, transaction, request, flow, now)
 
     def _unavailable(self, transaction: ServerTransaction, now: float) -> None:
         """The log or the table takes nothing: nothing may be promised (RFC 3261 §21.5.4)."""

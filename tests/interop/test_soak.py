@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from random import Random
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -118,7 +120,7 @@ def kill_at_random(cluster: Cluster, rng: Random) -> tuple[Counter[str], set[tup
             rng.shuffle(victims)
         victim = victims.pop()
         time.sleep(rng.uniform(0.5, 5.0))
-        print(f"{until - time.monotonic():.1f} s left: kill -9 {victim}", flush=True)
+        say(f"{until - time.monotonic():.1f} s left: kill -9 {victim}")
         killed[victim] += 1
         if victim == "broker":
             cluster.broker.kill()
@@ -144,7 +146,7 @@ def calls_on_disk(node: ServerProcess, name: str) -> set[tuple[object, ...]]:
 
 
 def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
-    print(f"\nSOAK_SEED={SEED}, {SECONDS:g} s, {CALLS_PER_S} calls/s", flush=True)
+    say(f"SOAK_SEED={SEED}, {SECONDS:g} s, {CALLS_PER_S} calls/s")
     rng = Random(SEED)
     with Cluster(tmp_path / "nodes", settings=SETTINGS) as cluster:
         with_accounts(cluster.nodes[0])
@@ -159,16 +161,21 @@ def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
         check_log(cluster, stored, acknowledged)
         check_promises(stored, registrar.promised)
         calls = check_records(cluster, stored)
-        print(
+        say(
             f"killed {dict(killed)}; {calls} calls, {good} of them heard to be good,"
             f" {len(stored)} events, {len(acknowledged)} of them on the disk of a dead node,"
-            f" {len(registrar.promised)} registrations",
-            flush=True,
+            f" {len(registrar.promised)} registrations"
         )
         assert sum(killed.values()) >= 2
         assert good > SECONDS * CALLS_PER_S / 10
         assert len(registrar.promised) > SECONDS / 5
         cluster.stop()
+
+
+def say(line: str) -> None:
+    """For who runs it for long."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
@@ -225,11 +232,10 @@ def check_records(cluster: Cluster, stored: list[Stored]) -> int:
     ended = [e.stream for e in stored if e.type == "call.ended.v1"]
     assert len(started) == len(set(started))
     assert sorted(ended) == sorted(started)
-    database = cluster.readmodel.rpartition("/")[2].partition("?")[0]
+    database = urlsplit(cluster.readmodel).path.lstrip("/")
 
     def records() -> list[str]:
-        name = database if "=" not in database else "db1"
-        with cluster.postgres.connect(name) as connection:
+        with cluster.postgres.connect(database) as connection:
             return [f"call/{row[0]}" for row in connection.execute("SELECT call_id FROM cdrs")]
 
     eventually(lambda: len(records()) >= len(started), "all call records")

@@ -53,6 +53,7 @@ class RawPhone:
         self.rtp = RtpPeer(host)
         self._serial = f"{os.getpid():x}-{next(_SERIAL)}"
         self._count = 0
+        self._source: Address = self.server
 
     def __enter__(self) -> RawPhone:
         return self
@@ -80,7 +81,8 @@ class RawPhone:
         deadline = time.monotonic() + timeout_s
         while True:
             self.socket.settimeout(max(0.001, deadline - time.monotonic()))
-            heard = Heard(self.socket.recv(65_535))
+            data, self._source = self.socket.recvfrom(65_535)
+            heard = Heard(data)
             if wanted(heard):
                 return heard
 
@@ -175,16 +177,18 @@ class RawPhone:
         )  # fmt: skip
 
     def respond(self, heard: Heard, status: int, *, tag: str = "", body: bytes = b"") -> None:
-        """A response to a request that arrived."""
+        """A response to the request that arrived last: it goes back where that came from, which
+        may be another node than the one we registered at."""
         vias = "".join(f"Via: {value}\r\n" for value in heard.headers["via"])
         to = heard.get("to") + (f";tag={tag}" if tag and not heard.to_tag else "")
         kind = "Content-Type: application/sdp\r\n" if body else ""
-        self.send(
+        self.socket.sendto(
             f"SIP/2.0 {status} Fine\r\n{vias}From: {heard.get('from')}\r\nTo: {to}\r\n"
             f"Call-ID: {heard.call_id}\r\nCSeq: {heard.get('cseq')}\r\n"
             f"Contact: <sip:{self.name}@{self.address[0]}:{self.address[1]}>\r\n{kind}"
             f"Content-Length: {len(body)}\r\n\r\n".encode()
-            + body
+            + body,
+            self._source,
         )
 
     def answered(self, call_id: str, tag: str, to: str) -> RawDialog:
