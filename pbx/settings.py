@@ -615,6 +615,7 @@ class PrivacySettings:
         "",
         "Where sealing keys are kept: postgresql://… for nodes that share a log; empty: "
         "DATA/keys.sqlite3, or where `pbx keys move` put them.",
+        secret=True,
     )
 
 

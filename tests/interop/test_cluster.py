@@ -32,6 +32,7 @@ LISTED_S = 10.0
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with Cluster(tmp_path_factory.mktemp("cluster"), settings=TRUSTING) as made:
         with_accounts(made.nodes[0])
+        assert len(made.nodes[2].events("--type", "router.table-set")) == 1, "one for all nodes"
         yield made
         made.stop()
 
@@ -92,6 +93,8 @@ def test_a_phone_on_tcp_is_called_from_another_node(cluster: Cluster, phone_of: 
     before = known(third)
     alice = phone_of(first, "alice", 440)
     bob = phone_of(second, "bob", 660, transport="tcp")
+    stream = f"binding/bob@{DOMAIN}"
+    await_condition(lambda: first.events("--stream", stream), "bob at the other node", LISTED_S)
     call = alice.call(f"sip:bob@{DOMAIN}")
     incoming = bob.ringing()
     bob.answer(incoming)

@@ -394,3 +394,11 @@ def test_any_text_is_a_listener_or_a_value_error(text: str) -> None:
     except ValueError:
         return
     assert parse_listener(str(listener)) == listener
+
+
+def test_what_may_hold_a_password_is_secret() -> None:
+    """`pbx settings` shows it without."""
+    secret = {
+        (s, name) for s, rows in KEYS.items() for name, row in rows.items() if row.about.secret
+    }
+    assert {("cluster", "secret"), ("readmodel", "url"), ("privacy", "keys")} <= secret
