@@ -201,7 +201,8 @@ def await_level(cluster: Cluster) -> None:
 def is_level(node: ServerProcess) -> bool:
     status = json.loads(node.run("log", "status", "--json"))
     # Signs of life are written all the time.
-    return status["reachable"] and status["backlog_events"] < 5 and status["lag_records"] == 0
+    shipped = status["backlog_events"] < 5 and status["lag_records"] == 0
+    return bool(status["reachable"] and shipped)
 
 
 def check_log(

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -104,7 +105,7 @@ class Cluster:
     def await_linked(self) -> None:
         """Until every node's log says that all are up."""
         for node in self.nodes:
-            await_condition(lambda node=node: self._all_up(node), "the nodes", READY_S)
+            await_condition(partial(self._all_up, node), "the nodes", READY_S)
 
     def _all_up(self, node: ServerProcess) -> bool:
         states = {row["node"]: row["state"] for row in node.listing("node", "list")}
