@@ -32,7 +32,7 @@ from tests.support.topics_reader import Stored, read_topics
 
 pytestmark = pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp")
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "25"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 CALLS_PER_S = int(os.environ.get("SOAK_RATE", "50"))
 HOLD_MS = 500
