@@ -268,7 +268,7 @@ def test_the_story_of_a_call_is_in_the_log(
     assert kinds[0] == "call.started.v1"
     assert kinds[-1] == "call.ended.v1"
     for kind in (
-        "call.decided.v1",
+        "call.routed.v1",
         "leg.created.v1",
         "leg.ringing.v1",
         "leg.answered.v1",
