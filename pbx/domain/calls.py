@@ -73,6 +73,25 @@ class CallRouted(Event):
     elapsed_ms: int = 0
 
 
+@event("rules.evaluated.v1", category=CALLS, durability=Durability.OBSERVED)
+class RulesEvaluated(Event):
+    """The Signal Rules of one stage were looked at; written only where there are some."""
+
+    stage: str
+    """``at once``, ``after 10 s``, ``no answer``, ``busy``, ``error``."""
+    account: str = ""
+    """The called account; empty while none is known."""
+    target: str = ""
+    """The target URI at that moment."""
+    applied: tuple[str, ...] = ()
+    """Names of the rules that applied."""
+    actions: tuple[str, ...] = ()
+    """What they decided, in order."""
+    trace: tuple[str, ...] = ()
+    """A line each rule that was looked at: its conditions with the values seen."""
+    elapsed_ms: int = 0
+
+
 @event("leg.created.v1", category=CALLS, durability=Durability.OBSERVED)
 class LegCreated(Event):
     """A leg toward one contact was started."""

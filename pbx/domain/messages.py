@@ -21,3 +21,5 @@ class MessageRelayed(Event):
     status: int
     account: Annotated[str, PERSONAL] = ""
     size_bytes: int = 0
+    rules: tuple[str, ...] = ()
+    """Names of the Signal Rules that applied."""
