@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -228,6 +229,21 @@ def without_password(url: str) -> str:
     return _PASSWORD.sub(lambda match: f"{match['before'] or match['key']}***", url)
 
 
+def parse_zone(text: str) -> str:
+    """A time zone of the IANA data base. Raises ``ValueError``."""
+    try:
+        return zoneinfo.ZoneInfo(text).key
+    except (zoneinfo.ZoneInfoNotFoundError, OSError) as error:
+        raise ValueError(text) from error
+
+
+def parse_number(text: str) -> str:
+    """A number as it is dialled. Raises ``ValueError``."""
+    if not text.isascii() or not text.isalnum():
+        raise ValueError(text)
+    return text
+
+
 def _one_of(*choices: str) -> Form:
     def parse(text: str) -> str:
         if text not in choices:
@@ -254,6 +270,9 @@ TOPIC_PREFIX: Final = Form(
 DIGEST: Final = _one_of("SHA-256", "MD5")
 DATABASE: Final = Form('"postgresql://USER@HOST/DATABASE" or an empty text', parse_database)
 PLACE: Final = Form('"HOST:PORT" or "off"', parse_place)
+ZONE: Final = Form('a time zone such as "Europe/Moscow" or "UTC"', parse_zone)
+NUMBER: Final = Form('a number such as "112"', parse_number)
+URLS: Final = _one_of("off", "public", "any")
 NG: Final = Form('"auto", "off" or "HOST:PORT"', parse_ng)
 
 
@@ -284,6 +303,11 @@ class ServerSettings:
         "Address that phones reach this server at, where it is not the one it listens on (a NAT "
         "in front of it). Empty: the listener's own address.",
         form=ADVERTISED,
+    )
+    time_zone: str = key(
+        "UTC",
+        "Zone in which times of rules are meant for accounts that have none of their own.",
+        form=ZONE,
     )
     stop_s: float = key(
         15.0,
@@ -428,6 +452,17 @@ class LimitSettings:
         "Calls at once of an account that has no limit of its own; -1: no limit.",
         low=-1,
         high=1_000_000,
+    )
+    emergency_numbers: tuple[str, ...] = key(
+        ("112", "911"),
+        "Dialled numbers that no limit and no rule stops, and that rules send no calls to.",
+        form=NUMBER,
+    )
+    rule_urls: str = key(
+        "public",
+        'Which URLs rules may fetch: those on the Internet ("public"), within your networks too '
+        '("any"), or none ("off"). Users write rules: "any" lets them reach what you reach.',
+        form=URLS,
     )
     setups_per_s: float = key(
         0.0, "New calls per second above which 503 is answered; 0: no limit.", unit="1/s", low=0

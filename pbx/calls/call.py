@@ -131,10 +131,17 @@ class Call:
             return
         self.journal.write(route.event(uri, self.journal.elapsed_ms(now)))
 
-    def uncount(self, accounts: list[str]) -> None:
-        """These accounts have no part in the call any more."""
-        self.node.limits.release(accounts)
-        self.counted = [name for name in self.counted if name not in accounts]
+    def uncount_others(self, since: int, parties: frozenset[str]) -> None:
+        """Of the accounts that count this call from the place `since` on, only `parties` have a
+        part in it any more; a domain counts it as long as one of its accounts does."""
+        counted = self.counted
+        kept = counted[:since] + [
+            name for name in counted[since:] if name in parties or name.startswith("@")
+        ]
+        domains = {name[name.rindex("@") :] for name in kept if not name.startswith("@")}
+        kept = [name for name in kept if not name.startswith("@") or name in domains]
+        self.node.limits.release([name for name in counted if name not in kept])
+        self.counted = kept
 
     def peer_of(self, leg: Leg) -> Leg | None:
         """The leg that `leg` talks with."""

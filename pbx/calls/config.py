@@ -33,6 +33,8 @@ class CallConfig:
     """Subscriptions of one account, over all its phones; more get 403."""
     subscribe_max_s: int = 3600
     """Longest life of a subscription between two refreshes."""
+    emergency_numbers: tuple[str, ...] = ("112", "911")
+    """Dialled numbers that no limit and no rule stands in the way of; no rule sends calls there."""
     setups_per_s: float = 0.0
     """Rate of new calls above which 503 is answered; 0 means no limit."""
     no_answer_s: float = 180.0

@@ -118,6 +118,11 @@ class Dial:
         self.branches = 0
         self.active = False
 
+    @property
+    def statuses(self) -> tuple[int, ...]:
+        """Final statuses of the branches so far."""
+        return tuple([status for status, _ in self._best])
+
     def start(self, contacts: list[Contact], body: bytes, ring_s: float, now: float) -> None:
         """Try `contacts` with the offer `body` (empty: late offer) for at most `ring_s`."""
         self.active = True

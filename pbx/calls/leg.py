@@ -48,7 +48,7 @@ class Leg:
 
     __slots__ = (
         "account", "agreed_body", "answered_at", "call", "crossings", "dial", "diversions",
-        "held", "id", "offer_done", "role", "seen_statuses", "shown", "state",
+        "held", "id", "offer_done", "phrase", "role", "seen_statuses", "shown", "state",
         "target_uri", "usage",
     )  # fmt: skip
 
@@ -70,6 +70,8 @@ class Leg:
         self.agreed_body = b""
         """The party's last description that the other side accepted (its offer or answer)."""
         self.held = False
+        self.phrase = ""
+        """Reason phrase of a refusal of this leg, if a rule chose one."""
         self.seen_statuses: set[int] | None = None
         self.offer_done: OfferDone | None = None
         self.crossings: list[ServerTransaction] = []
@@ -87,6 +89,14 @@ class Leg:
         subscriptions = self.call.node.subscriptions
         if self.account in subscriptions.dialog_watched:
             subscriptions.changed("dialog", self.account, now)
+
+    @property
+    def parties(self) -> frozenset[str]:
+        """Accounts that have a part in the call by this leg: its own, and those that sent the call
+        here."""
+        return frozenset(
+            (self.account, *[diversion.uri.removeprefix("sip:") for diversion in self.diversions])
+        )
 
     @property
     def alive(self) -> bool:
@@ -232,7 +242,7 @@ class Leg:
             usage.bye(headers, now=now)
         elif self.role is Role.CALLER:
             status = end.status if end.status >= 300 else 480
-            usage.reject(status, None, headers, now=now)
+            usage.reject(status, self.phrase or None, headers, now=now)
         else:
             usage.cancel(headers, now=now)
         self.offer_ended(481, b"", now)

@@ -20,6 +20,7 @@ from pbx.calls.call import Call
 from pbx.calls.cause import Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
 from pbx.calls.config import CallConfig
 from pbx.calls.directory import Directory
+from pbx.calls.emergency import Emergency
 from pbx.calls.event_packages import MessageCountsPort, NoMessages
 from pbx.calls.guard import Guard
 from pbx.calls.leg import Leg
@@ -30,6 +31,8 @@ from pbx.calls.ports import LogPort, MediaPort, Rng
 from pbx.calls.registration import Registration
 from pbx.calls.requests import Requests
 from pbx.calls.routing import Router
+from pbx.calls.rulebook import Rulebook
+from pbx.calls.services import Services
 from pbx.calls.subscriptions import Subscriptions
 from pbx.calls.timers import Timers
 from pbx.domain import blacklist
@@ -52,6 +55,8 @@ if TYPE_CHECKING:
 
 #: The server's own end of calls when it stops in order.
 STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
+#: Emergency calls may exceed the limit of all calls by one in so many: room, and still a bound.
+_RESERVE: Final = 20
 #: What an INVITE must be able to take as an answer (RFC 3261 §13.2.1).
 _ANSWER_TYPES: Final = ("application/sdp",)
 
@@ -84,6 +89,9 @@ class SignalNode:
         self.locations = Locations(self)
         self.router = Router(self.directory, self.locations)
         self.limits = CallLimits(self.directory, config.calls_per_account)
+        self.emergency = Emergency(self.directory, config.emergency_numbers)
+        self.rulebook = Rulebook()
+        self.services = Services(self)
         self.guard = Guard(config)
         engine.limit_refusals(self._deserves_refusal)
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
@@ -168,7 +176,7 @@ class SignalNode:
             if changed and changed != self.config.node:
                 self.engine.forget_node(changed)
         else:
-            self.directory.apply(stream, record.event)
+            self.configured(stream, record.event)
             if stream.startswith("account/"):
                 self.locations.account_changed(stream, record.event)
                 if isinstance(record.event, AccountDeleted):
@@ -178,6 +186,12 @@ class SignalNode:
     def draining(self) -> bool:
         """Whether an operator wants this node empty: nothing new is taken."""
         return self.peers.draining(self.config.node)
+
+    def configured(self, stream: str, event: LogEvent) -> None:
+        """Fold one event of the configuration."""
+        self.directory.apply(stream, event)
+        self.rulebook.apply(stream, event)
+        self.limits.apply(stream, event)
 
     def note(self, event: LogEvent) -> None:
         """Append a fact about this node."""
@@ -207,6 +221,7 @@ class SignalNode:
             "call_timers": len(self.timers),
             **self.limits.statistics(),
             "account_legs": len(self.account_legs),
+            **self.rulebook.statistics(),
             **self.locations.statistics(),
             **self.subscriptions.statistics(),
             **self.guard.statistics(),
@@ -251,7 +266,8 @@ class SignalNode:
         if not trusted and not self.guard.admits(flow.remote[0], request.first("User-Agent"), now):
             usage.drop(now=now)
             return
-        if self._overloaded():
+        urgent = self.emergency.is_emergency(request.request_uri)
+        if self._overloaded(urgent=urgent):
             self._refuse_for_now(usage, now)
             return
         if request.body and request.content_type != "application/sdp":
@@ -276,7 +292,7 @@ class SignalNode:
             # RFC 3891 §5: who takes a call over must have proved who it is.
             usage.reject(403, now=now)
             return
-        if self._too_fast(now):
+        if not urgent and self._too_fast(now):
             self._refuse_for_now(usage, now)
             return
         self.calls_total += 1
@@ -290,13 +306,16 @@ class SignalNode:
         """Bad requests count toward the rate of their source like all others."""
         return self.authenticator.trusts(flow) or self.guard.admits(flow.remote[0], None, now)
 
-    def _overloaded(self) -> bool:
-        """Whether no new call is taken, whoever makes it."""
+    def _overloaded(self, *, urgent: bool) -> bool:
+        """Whether no new call is taken, whoever makes it; calls for help have a reserve."""
+        total = self.config.calls_total
+        if urgent:
+            total += max(1, total // _RESERVE)
         return (
             self.stopping
-            or self.draining
-            or len(self.calls) >= self.config.calls_total
-            or not self.log.healthy
+            or (self.draining and not urgent)
+            or len(self.calls) >= total
+            or (not self.log.healthy and not urgent)
             or not self.media.available
         )
 

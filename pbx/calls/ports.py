@@ -1,4 +1,4 @@
-"""What call control needs of the rest, as protocols: log, media, clock, randomness.
+"""What call control needs of the rest, as protocols: log, media, applications, randomness.
 
 The signal role gives the real ones (``pbx.signal``), the simulator its own; both run the same
 call control. Everything here is called from one thread and never blocks.
@@ -7,11 +7,17 @@ call control. Everything here is called from one thread and never blocks.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from datetime import tzinfo
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from media.ng.figures import LegMedia
 from pbx.eventlog import Meta
 from pbx.kernel.events import Event
+from pbx.rules.facts import Value
+from pbx.rules.vocabulary import Subject
+
+if TYPE_CHECKING:
+    from pbx.calls.call import Call
 
 
 class LogPort(Protocol):
@@ -110,3 +116,80 @@ class MediaPort(Protocol):
         now: float,
         done: Callable[[Mapping[str, LegMedia], float], None],
     ) -> None: ...
+
+
+class Application(NamedTuple):
+    """A program to run for a call: ``name{parameters}#account``."""
+
+    name: str
+    parameters: tuple[str, ...] | None
+    """None: none were given."""
+    account: str
+    """``name@domain`` on whose behalf it runs: its settings, rights and files."""
+    called: str
+    """The account that was called, if one was; its rules or a Router record led here."""
+    redirector: str
+    """The account whose rules led here; empty: the server's, or none."""
+    request_uri: str
+    """What was dialled, with its URI parameters."""
+
+    @property
+    def text(self) -> str:
+        """The address form."""
+        given = "" if self.parameters is None else f"{{{','.join(self.parameters)}}}"
+        return f"{self.name}{given}#{self.account}"
+
+
+class ApplicationBranch(Protocol):
+    """What an application may do with the call it was given. Each method may be called once more
+    after the call is gone; nothing happens then."""
+
+    def failed(self, status: int, reason: str, now: float) -> None:
+        """The application refuses: the rules of this status go on, else the caller gets it."""
+        ...
+
+    def taken(self, now: float) -> bool:
+        """The application answers the caller itself, from now on alone: whatever else rings is
+        cancelled and rules have nothing to say any more. False: somebody else was faster."""
+        ...
+
+
+class ApplicationPort(Protocol):
+    """Runs applications: where a rule or the Router sends a call to ``app#account``."""
+
+    def start(
+        self, application: Application, call: Call, branch: ApplicationBranch, now: float
+    ) -> str:
+        """Start it as one branch of `call`; empty, or why that is impossible (answered with 480).
+
+        The outcome comes through `branch`, never before this returns.
+        """
+        ...
+
+    def cancel(self, branch: ApplicationBranch, now: float) -> None:
+        """The branch is over: somebody else answered, the caller gave up, a rule redirected."""
+        ...
+
+
+class AccountFacts(Protocol):
+    """What rules may ask of an account beyond its devices and calls: settings, calendar."""
+
+    def value(self, account: str, subject: Subject) -> Value:
+        """Of ``Preference``, ``FreeBusy`` and ``Presence``; None: nothing is known."""
+        ...
+
+    def zone(self, account: str) -> tzinfo:
+        """The time zone in which conditions on time are meant."""
+        ...
+
+
+class EffectsPort(Protocol):
+    """What rules do beyond SIP, bounded and in its own time."""
+
+    def fetch(self, url: str, now: float) -> str:
+        """GET an URL and forget the answer; empty if it is under way, else why not."""
+        ...
+
+    def push(self, account: str, text: str, now: float) -> str:
+        """Wake the mobile devices of an account; empty if it is under way, else why not."""
+        ...

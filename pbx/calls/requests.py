@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls import cause
+from pbx.calls.message_rules import MessageRules
 from pbx.calls.presentation import of_caller
 from pbx.domain.calls import LegDigit
 from pbx.domain.messages import MessageRelayed
@@ -42,7 +43,7 @@ _MAX_MESSAGE_BRANCHES: Final = 20
 class PendingMessage:
     """One MESSAGE under way to several contacts."""
 
-    __slots__ = ("account", "best", "from_uri", "open", "size", "to", "transaction")
+    __slots__ = ("account", "best", "from_uri", "open", "rules", "size", "to", "transaction")
 
     def __init__(
         self, transaction: ServerTransaction, account: str, to: str, from_uri: str, size: int
@@ -52,6 +53,7 @@ class PendingMessage:
         self.to = to
         self.from_uri = from_uri
         self.size = size
+        self.rules: tuple[str, ...] = ()
         self.open = 0
         self.best: list[int] = []
 
@@ -86,7 +88,13 @@ class Requests:
         if identity is None:
             return
         trusted = node.authenticator.trusts(flow)
-        route = node.router.route(request.request_uri, identity.account, trusted=trusted)
+        applied: tuple[str, ...] = ()
+        if node.rulebook.present:
+            rules = MessageRules(node, identity.account, request, flow)
+            route = rules.route(request.request_uri, request.uri, now, trusted=trusted)
+            applied = tuple(rules.applied)
+        else:
+            route = node.router.route(request.request_uri, identity.account, trusted=trusted)
         if not route.contacts:
             status = 200 if route.discarded else route.status
             node.engine.respond(transaction, status, now=now)
@@ -94,6 +102,7 @@ class Requests:
         pending = PendingMessage(
             transaction, identity.account, request.uri, request.from_.uri_text, len(request.body)
         )
+        pending.rules = applied
         proven = node.router.identity(identity.account) if identity.account else ""
         from_ = of_caller(request, proven).from_
         hops = request.max_forwards
@@ -140,6 +149,7 @@ class Requests:
                     account=pending.account,
                     status=final,
                     size_bytes=pending.size,
+                    rules=pending.rules,
                 )
             )
 

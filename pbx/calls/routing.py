@@ -35,11 +35,23 @@ class Route(NamedTuple):
     """The local account that is called; of a group each contact has its own."""
     decision: router.Route | None = None
     """How it was found; None for a URI that is no address."""
+    members: tuple[Route, ...] = ()
+    """Of a group: everybody in it, groups in groups expanded, each with its own contacts."""
 
     @property
     def discarded(self) -> bool:
         """The address takes everything and does nothing with it."""
         return self.decision is not None and self.decision.outcome is Outcome.DISCARD
+
+    @property
+    def application(self) -> bool:
+        """A program answers; `decision` says which."""
+        return self.decision is not None and self.decision.outcome is Outcome.APPLICATION
+
+    @property
+    def runs(self) -> bool:
+        """Whether more than contacts is to be tried: an application, alone or in a group."""
+        return self.application or any(member.application for member in self.members)
 
     def event(self, uri: str, elapsed_ms: int) -> CallRouted:
         """The decision as the call's stream keeps it."""
@@ -102,6 +114,15 @@ class Router:
         if address is None:
             return Route([], 416, f"scheme {uri.scheme} is not routed")
         found = router.route(address, Kind.SIGNAL, self._directory, caller=caller)
+        if found.outcome is Outcome.GROUP:
+            return self._group(found, caller)
+        may_leave = bool(caller) or trusted or found.relay
+        return self._reached(found, uri, may_leave=may_leave)
+
+    def _reached(
+        self, found: router.Route, uri: SipUri | OpaqueUri | None, *, may_leave: bool
+    ) -> Route:
+        """One destination; `uri` is what was dialled, None for a group's member."""
         outcome = found.outcome
         if outcome is Outcome.ACCOUNT:
             # A GRUU names one device of the account (RFC 5627 §5.1).
@@ -111,16 +132,17 @@ class Router:
             )
             if not contacts:
                 reason = f"{found.account} has no registered device"
-                return Route([], 480, reason, "", found)
+                return Route([], 480, reason, found.account, found)
             return Route(contacts, 0, f"account {found.account}", found.account, found)
         if outcome is Outcome.FOREIGN:
-            if not caller and not trusted and not found.relay:
+            if not may_leave:
                 return Route([], 403, "strangers may not relay", "", found)
             return self._foreign(found, uri)
-        if outcome is Outcome.GROUP:
-            return self._group(found, caller)
-        if outcome is Outcome.APPLICATION or outcome is Outcome.TASK:
-            reason = f"{found.address}: this server cannot run applications yet"
+        if outcome is Outcome.APPLICATION:
+            # There is nothing to ring; who can start programs looks at the decision.
+            return Route([], 480, f"application {found.address}", "", found)
+        if outcome is Outcome.TASK:
+            reason = f"{found.address}: this server cannot run tasks yet"
             return Route([], 480, reason, "", found)
         reason = found.reason or f"{found.address} takes no calls ({outcome.value})"
         return Route([], found.status or 480, reason, "", found)
@@ -171,15 +193,15 @@ class Router:
     def _group(self, group: router.Route, caller: str) -> Route:
         """Everybody in a group rings at once, each contact once."""
         contacts: dict[str, Contact] = {}
+        members: list[Route] = []
         steps = list(group.steps)
         for found in router.fan_out(group, Kind.SIGNAL, self._directory, caller=caller):
-            reached: list[Contact] = []
-            if found.outcome is Outcome.ACCOUNT:
-                reached = self._locations.contacts(found.account)
-            elif found.outcome is Outcome.FOREIGN:
-                contact = self._foreign_contact(found, None)
-                reached = [contact] if contact is not None else []
+            member = self._reached(found, None, may_leave=found.relay)
+            members.append(member)
+            reached = member.contacts
             note = f"{len(reached)} contacts" if reached else found.reason or "nothing to ring"
+            if member.application:
+                note = "application"
             steps.append(router.Step(Rule.MEMBER, found.address, None, note))
             for contact in reached:
                 # One round: a group has no order among its members.
@@ -187,8 +209,9 @@ class Router:
         decision = group._replace(steps=tuple(steps))
         if not contacts:
             reason = f"nobody of the group {group.account} can be reached"
-            return Route([], 480, reason, "", decision)
-        return Route(list(contacts.values()), 0, f"group {group.account}", "", decision)
+            return Route([], 480, reason, "", decision, tuple(members))
+        reason = f"group {group.account}"
+        return Route(list(contacts.values()), 0, reason, "", decision, tuple(members))
 
     def redirected(self, uri_text: str, account: str) -> Route:
         """Resolve a Contact of a 3xx in the name of `account`."""

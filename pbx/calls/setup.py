@@ -1,9 +1,9 @@
 """From the initial INVITE to the conversation: routing, media, ringing, answer, failure.
 
 One :class:`Setup` per call. Order of things: ``call.started`` → limits → routing → media offer
-→ :class:`~pbx.calls.dial.Dial` → provisional responses → answer. A late offer (INVITE without
-a description, RFC 3264 §4) turns the direction round: the callee's 2xx carries the offer, the
-caller's ACK the answer, which then travels on in our ACK.
+→ :class:`~pbx.calls.dial.Dial` (with rules a :class:`~pbx.calls.hunt.Hunt`) → provisional responses
+→ answer. A late offer (INVITE without a description, RFC 3264 §4) turns the direction round: the
+callee's 2xx carries the offer, the caller's ACK the answer, which then travels on in our ACK.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from pbx.calls import cause
 from pbx.calls.bridge import Bridge
 from pbx.calls.cause import End, EndCause, EndedBy
-from pbx.calls.dial import Contact, Dial, Failure
+from pbx.calls.dial import Contact, Dial, DialListener, Failure
+from pbx.calls.hunt import Hunt
 from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import MediaReply
 from pbx.calls.presentation import ANONYMOUS, REVEALING, of_caller
@@ -21,6 +22,8 @@ from pbx.domain.calls import CallAnswered, CallStarted
 from sip.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbx.calls.call import Call
     from pbx.calls.node import SignalNode
     from sip.events import InviteAnswered, InviteProgress
@@ -83,15 +86,15 @@ def _asserted(node: SignalNode, request: Request, flow: Flow) -> str:
 class Setup:
     """See the module."""
 
-    __slots__ = ("_late", "_rang", "_sent", "callee", "call", "dial")
+    __slots__ = ("_late", "_rang_from", "_sent", "callee", "call", "dial")
 
     def __init__(self, call: Call) -> None:
         self.call = call
-        self.dial: Dial | None = None
+        self.dial: Dial | Hunt | None = None
         self.callee: Leg | None = None
         self._late = False
-        self._rang: tuple[str, ...] = ()
-        """Accounts of a group that count this call until one of them answers."""
+        self._rang_from: int | None = None
+        """From here on `call.counted` has the accounts of a group: until one of them answers."""
         self._sent: dict[str, bytes] = {}
         """Last early description of each branch, so that repeats cost nothing."""
 
@@ -100,27 +103,58 @@ class Setup:
         call = self.call
         note_start(call, request, flow, now)
         node = call.node
-        refusal = node.limits.take(call.account, call.counted)
+        urgent = node.emergency.is_emergency(request.request_uri)
+        if urgent:
+            # Neither limits nor rules stand between a caller and help.
+            call.decided("emergency", "no limits, no rules", request.uri, now)
+        refusal = None if urgent else node.limits.take(call.account, call.counted)
         if refusal is not None:
             call.decided("limit", "refused", refusal, now)
             end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
             call.finish(end, now)
             return
+        if node.rulebook.present and not urgent:
+            self._hunt(request, flow, now)
+            return
         trusted = node.authenticator.trusts(flow)
         route = node.router.route(request.request_uri, call.account, trusted=trusted)
+        if route.runs:
+            self._hunt(request, flow, now, plain=True)
+            return
         call.routed(request.uri, route, now)
         if not route.contacts:
             call.finish(cause.failure(route.status, EndedBy.SERVER, route.reason), now)
             return
-        contacts = self._admitted(route.contacts, now)
+        contacts = route.contacts if urgent else self._admitted(route.contacts, now)
         if not contacts:
             return
+        dial = self.dial = self._new_dial(request, self)
+        ring_s = _patience_s(request, node.config.no_answer_s)
+        self._offer(request, lambda sdp, later: dial.start(contacts, sdp, ring_s, later), now)
+
+    def _hunt(self, request: Request, flow: Flow, now: float, *, plain: bool = False) -> None:
+        """Rules and applications decide where the call goes, before anything is sent; `plain`:
+        there are applications to run, but no rules to ask."""
+        call = self.call
+        ring_s = _patience_s(request, call.node.config.no_answer_s)
+
+        def make(listener: DialListener) -> Dial:
+            return self._new_dial(request, listener)
+
+        hunt = self.dial = Hunt(call, self, make, request, flow, ring_s, plain=plain)
+        hunt.open(request.request_uri, request.uri, now)
+        if hunt.active:
+            self._offer(request, hunt.start, now)
+
+    def _new_dial(self, request: Request, listener: DialListener) -> Dial:
+        """A dial for the caller, as it is shown at this moment."""
+        call = self.call
         shown = call.caller.presentation()
         passed_on = PASSED_ON if shown is not ANONYMOUS else PASSED_ON - REVEALING
         hops = request.max_forwards
-        self.dial = Dial(
+        return Dial(
             call,
-            self,
+            listener,
             parent=call.caller,
             role=Role.CALLEE,
             shown=shown,
@@ -128,21 +162,23 @@ class Setup:
             headers=tuple([field for field in request.headers if field[0] in passed_on]),
             max_forwards=(70 if hops is None else hops) - 1,
         )
-        ring_s = _patience_s(request, node.config.no_answer_s)
+
+    def _offer(self, request: Request, start: Callable[[bytes, float], None], now: float) -> None:
+        """`start` ringing with the caller's description as the media service rewrites it."""
+        call = self.call
         body = call.caller.agreed_body = request.body
         if not body:
             self._late = True
-            self.dial.start(contacts, b"", ring_s, now)
+            start(b"", now)
             return
         bridge = call.bridge = Bridge(call)
-        dial = self.dial
 
         def offered(reply: MediaReply, later: float) -> None:
             if reply.error:
                 self._media_failed(reply.error, later)
                 return
             bridge.note_allocated(later)
-            dial.start(contacts, reply.sdp, ring_s, later)
+            start(reply.sdp, later)
 
         bridge.offer(call.caller, None, body, now, offered)
 
@@ -157,7 +193,7 @@ class Setup:
                 refusals[account] = refusal
                 call.decided("limit", "refused", f"callee {refusal}", now)
         if len(call.counted) > before + 1:
-            self._rang = tuple(call.counted[before:])
+            self._rang_from = before
         if not refusals:
             return contacts
         left = [contact for contact in contacts if contact.account not in refusals]
@@ -165,18 +201,6 @@ class Setup:
             refusal = next(iter(refusals.values()))
             call.finish(End(486, EndCause.LIMIT, 17, EndedBy.SERVER, refusal), now)
         return left
-
-    def _release_others(self, callee: Leg) -> None:
-        """Members of a group that only rang have no part in the call: they may take another."""
-        took_part = {callee.account, *(diversion.uri for diversion in callee.diversions)}
-        router = self.call.node.router
-        self.call.uncount(
-            [
-                account
-                for account in self._rang
-                if account not in took_part and router.identity(account) not in took_part
-            ]
-        )
 
     # DialListener.
 
@@ -211,8 +235,9 @@ class Setup:
         """Somebody took the call."""
         call = self.call
         self.callee = leg
-        if self._rang:
-            self._release_others(leg)
+        if self._rang_from is not None:
+            # Members of a group that only rang have no part in the call: they may take another.
+            call.uncount_others(self._rang_from, leg.parties)
         leg.agreed_body = event.body or leg.usage.remote_body
         if event.answer_needed:
             bridge = call.bridge = Bridge(call)

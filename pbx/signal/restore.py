@@ -41,7 +41,7 @@ def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: boo
         if record.stream == blacklist.STREAM:
             node.apply(record)
         else:
-            node.directory.apply(record.stream, record.event)
+            node.configured(record.stream, record.event)
         position = max(position, record.position)
     for record in event_log.read(category="pbx.nodes", types=PEER_TYPES):
         node.peers.fold(record.stream, record.event, record.time_ns)

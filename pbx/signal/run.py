@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
+from zoneinfo import ZoneInfo
 
 from pbx.addresses import own_hosts
 from pbx.applied import AppliedMark
@@ -26,11 +27,13 @@ from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
 from pbx.calls.peers import PeerTable
 from pbx.calls.ports import MediaPort
+from pbx.calls.services import PlainFacts
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Listener, Settings, host_port, parse_host_port
+from pbx.signal.effects import Effects
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
@@ -71,6 +74,7 @@ def call_config(settings: Settings) -> CallConfig:
         outside_calls=sip.outside_calls,
         calls_total=limits.calls_total,
         calls_per_account=limits.calls_per_account,
+        emergency_numbers=limits.emergency_numbers,
         setups_per_s=limits.setups_per_s,
         no_answer_s=sip.no_answer_s,
         register_expires_s=sip.register_expires_s,
@@ -222,6 +226,9 @@ class _Signal:
                 clustered=self._settings.cluster.link != "off",
             )
             self.endpoint = self._endpoint()
+            effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
+            zone = ZoneInfo(self._settings.server.time_zone)
+            self.node.services.account_facts = PlainFacts(zone)
             writer.start()
             try:
                 listeners = self._listen()
@@ -253,6 +260,7 @@ class _Signal:
             finally:
                 if self._peers is not None:
                     await self._peers.aclose()
+                await effects.aclose()
                 await self.endpoint.aclose()
                 if self._link is not None:
                     self._link.close()

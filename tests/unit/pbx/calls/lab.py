@@ -47,8 +47,10 @@ from pbx.domain.accounts import (
     DomainCreated,
 )
 from pbx.domain.bindings import BindingAdded
+from pbx.domain.rules import RulesChanged, stored
 from pbx.eventlog import Meta
 from pbx.kernel.events import Event
+from pbx.rules import parse_rules
 from sip.core import EngineConfig, Output, Resolve, TargetFailed, Transmit
 from sip.digest import ha1
 from sip.engine import SipEngine
@@ -322,6 +324,12 @@ class Lab:
         self.directory.apply(
             f"account/{account}@{DOMAIN}", AccountLimitsSet(calls_limit=calls, max_contacts=10)
         )
+
+    def rules(self, stream: str, *data: Any) -> None:
+        """Set the rules of ``server``, ``domain/…`` or of an account by its name, stored form."""
+        if stream != "server" and "/" not in stream:
+            stream = f"account/{stream}@{DOMAIN}"
+        self.node.configured(stream, RulesChanged(rules=stored(parse_rules(data))))
 
     # -- the wire and the clock
 
@@ -622,6 +630,8 @@ def _check(message: Message, checks: list[str]) -> None:
     lines = [f"{name}: {value}" for name, value in message.headers]
     if isinstance(message, Request):
         lines.append(f"Request-URI: {message.uri}")
+    else:
+        lines.append(f"Status: {message.status} {message.reason}")
     for check in checks:
         if check.startswith("!"):
             names = [line.partition(":")[0] for line in lines]
@@ -656,6 +666,9 @@ class _Teller:
             case domain.CallRouted():
                 what = f"{event.contacts} contacts" if event.contacts else str(event.status)
                 return "\n".join((f"decided routing: {what}", *map("    {}".format, event.steps)))
+            case domain.RulesEvaluated():
+                whose = f" of {event.account.removesuffix('@' + DOMAIN)}" if event.account else ""
+                return f"rules {event.stage}{whose}: {', '.join(event.applied) or '-'}"
             case domain.LegCreated():
                 leg = self.leg(event.leg_id, event.sip_call_id)
                 by = f" redirected by {event.redirector}" if event.redirector else ""

@@ -17,6 +17,7 @@ from tests.unit.pbx.calls import test_flow_fork as fork
 from tests.unit.pbx.calls import test_flow_media as media
 from tests.unit.pbx.calls import test_flow_replaces as replaces
 from tests.unit.pbx.calls import test_flow_requests as requests
+from tests.unit.pbx.calls import test_flow_rules as rules
 from tests.unit.pbx.calls import test_flow_transfer as transfer
 from tests.unit.pbx.calls.lab import LINGER_S, Lab
 
@@ -90,6 +91,12 @@ def test_many_calls() -> None:
         replaces.test_new_caller_gives_up,
         requests.test_digits_cross,
         requests.test_call_ends_while_info_crosses,
+        rules.test_timed_chain,
+        rules.test_timed_chain_without_devices,
+        rules.test_caller_gives_up_while_stages_wait,
+        rules.test_loops_end,
+        rules.test_reject_with_phrase,
+        rules.test_application_is_refused_with_the_reason,
         transfer.test_blind,
         transfer.test_target_hangs_up_at_once,
         transfer.test_transferor_hangs_up_while_it_rings,
@@ -109,15 +116,20 @@ def test_every_kind_of_call(story: object) -> None:
 
 _SHORT_LIVED = (
     "Call",
+    "CallFacts",
     "ClientTransaction",
     "Dial",
     "Dialog",
     "Exchange",
+    "Hunt",
     "InviteUsage",
     "Join",
     "Leg",
+    "Program",
     "ReferSubscription",
     "Rejoin",
+    "Ring",
+    "Scope",
     "ServerTransaction",
     "Setup",
     "Takeover",
