@@ -1,4 +1,4 @@
-"""``pbx account create|list|passwd|limits|rights|delete``."""
+"""``pbx account create|list|passwd|limits|rights|control|delete``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from pbx.cli import control
 from pbx.cli.common import actor, add_options, data_directory, print_json, print_table
 from pbx.kernel.errors import DomainError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser(
-        "account", help="accounts: create, list, passwd, limits, rights, delete"
+        "account", help="accounts: create, list, passwd, limits, rights, control, delete"
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
@@ -57,6 +58,8 @@ def register(commands: Commands) -> None:
     rights.add_argument("codes", metavar="CODE", nargs="*", help="Master, UserAccounts, Domain, …")
     add_options(rights)
     rights.set_defaults(run=_rights)
+
+    control.register(actions)
 
     delete = actions.add_parser("delete", help="delete an account and erase its secrets")
     delete.add_argument("account", metavar="NAME@DOMAIN")

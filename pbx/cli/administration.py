@@ -1,4 +1,4 @@
-"""Opens the log for the commands that administrate (``domain``, ``account`` …, the demo)."""
+"""Opens the log for the commands that administrate: ``domain``, ``rules`` …, the demo."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from pbx.applied import wait_applied
 from pbx.commands import Administration
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
-from pbx.eventlog import EmbeddedLog, EventLog, open_keys, open_log
+from pbx.eventlog import EmbeddedLog, open_keys, open_log
 from pbx.inventory import Inventory, inventory
 from pbx.kernel.errors import LogUnavailable
+from pbx.rule_commands import RuleAdministration
 from pbx.settings_changes import SettingsChanges
 
 log = logging.getLogger("pbx.server")
@@ -34,6 +35,23 @@ def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
     """The commands over the log in `data`; a running server has applied them at the end."""
     with changing_log(data) as event_log:
         yield Administration(event_log, actor=actor, erase=open_keys(data.path).erase)
+
+
+@contextlib.contextmanager
+def rule_administration(data: DataDirectory, actor: str) -> Iterator[RuleAdministration]:
+    """The same for the commands on rules."""
+    with changing_log(data) as event_log:
+        yield RuleAdministration(event_log, actor=actor)
+
+
+@contextlib.contextmanager
+def reading_rules(data: DataDirectory) -> Iterator[RuleAdministration]:
+    """Rules as they are, without touching a secret."""
+    event_log = open_log(data.path, unseal=False, busy_timeout_s=_PATIENCE_S)
+    try:
+        yield RuleAdministration(event_log, actor="")
+    finally:
+        event_log.close()
 
 
 @contextlib.contextmanager

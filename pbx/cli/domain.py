@@ -1,4 +1,4 @@
-"""``pbx domain create|list|alias|main|unknown|delete``."""
+"""``pbx domain create|list|alias|main|unknown|limits|delete``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser(
-        "domain", help="domains: create, list, alias, main, unknown, delete"
+        "domain", help="domains: create, list, alias, main, unknown, limits, delete"
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
@@ -58,6 +58,12 @@ def register(commands: Commands) -> None:
     )  # fmt: skip
     add_options(unknown)
     unknown.set_defaults(run=_unknown)
+
+    limits = actions.add_parser("limits", help="show or set the limits of a domain")
+    limits.add_argument("name")
+    limits.add_argument("--calls", type=int, metavar="N", help="calls at once; -1: no limit")
+    add_options(limits)
+    limits.set_defaults(run=_limits)
 
     delete = actions.add_parser("delete", help="give a domain up; it must have no accounts")
     delete.add_argument("name")
@@ -143,6 +149,21 @@ def _unknown(arguments: argparse.Namespace) -> int:
         print_json(values)
     else:
         print("\n".join(f"{key} = {value}" for key, value in values.items()))
+    return 0
+
+
+def _limits(arguments: argparse.Namespace) -> int:
+    from pbx.cli.administration import rule_administration
+
+    with rule_administration(data_directory(arguments), actor()) as administrate:
+        if arguments.calls is not None:
+            calls = administrate.set_domain_limit(arguments.name, arguments.calls)
+        else:
+            calls = administrate.state(arguments.name).calls_limit
+    if arguments.json:
+        print_json({"domain": arguments.name, "calls_limit": calls})
+    else:
+        print(f"domain {arguments.name}: calls {'unlimited' if calls < 0 else calls}")
     return 0
 
 

@@ -27,6 +27,7 @@ COMMANDS: Final = (
     "route",
     "token",
     "webhook",
+    "rules",
     "calls",
     "cdr",
     "report",

@@ -113,6 +113,14 @@ def _routed(story: Story, event: c.CallRouted) -> Line:
     return "", f"routing: {event.address} is {event.outcome}{target} ({end}){steps}"
 
 
+def _rules(story: Story, event: c.RulesEvaluated) -> Line:
+    whose = f" for {event.account}" if event.account else ""
+    done = ", ".join(event.actions) or "nothing"
+    applied = ", ".join(event.applied) or "none applied"
+    why = "".join(f"\n                 {line}" for line in event.trace)
+    return "", f"rules {event.stage}{whose}: {applied} → {done}{why}"
+
+
 def _leg_created(story: Story, event: c.LegCreated) -> Line:
     story.name(event.leg_id, event.role)
     account = f" of {event.account}" if event.account else ""
@@ -230,6 +238,7 @@ _TELLERS: Final[dict[type[Event], Callable[[Story, Any], Line]]] = {
     c.CallStarted: _started,
     c.CallDecided: _decided,
     c.CallRouted: _routed,
+    c.RulesEvaluated: _rules,
     c.LegCreated: _leg_created,
     c.LegRinging: _ringing,
     c.LegAnswered: _leg_answered,

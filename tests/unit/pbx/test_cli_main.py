@@ -206,6 +206,7 @@ def test_a_settings_file_in_the_data_directory_is_read(run: Pbx) -> None:
         "data": str(run.data),
         "node": "n7",
         "advertised": "",
+        "time_zone": "UTC",
         "stop_s": 15.0,
     }
 
