@@ -30,6 +30,7 @@ PARTS: Final = (
     ("readmodel", "The read model", "≥ 50,000 events/s replayed in SQLite; PostgreSQL beside it"),
     ("routing", "Routing decisions", "≥ 100,000 a second on a simple table"),
     ("cli", "Commands of administrators", "no budget"),
+    ("rules", "Signal Rules", "ten rules ≤ 0.2 ms a call"),
     ("signalling", "The signalling core alone", "no budget: where the time of a call goes"),
     ("sip_engine", "The SIP engine alone", "no budget"),
     ("sip_parse", "Parsing and building messages", "no budget"),

@@ -12,7 +12,7 @@ from pbx.applied import wait_applied
 from pbx.commands import Administration
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
-from pbx.eventlog import EmbeddedLog, open_keys, open_log
+from pbx.eventlog import EmbeddedLog, EventLog, open_keys, open_log
 from pbx.inventory import Inventory, inventory
 from pbx.kernel.errors import LogUnavailable
 from pbx.rule_commands import RuleAdministration

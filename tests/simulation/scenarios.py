@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
 
@@ -410,6 +410,65 @@ def picked_up(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     plan.callee_scripts[only_phone(cast.callee)] = callee
 
 
+def _rule(number: int, *actions: tuple[str, ...], when: tuple[str, ...] = ()) -> list[Any]:
+    """A rule of its own name; `when` is a condition beside that of every simplified rule."""
+    conditions = [["Method", "is", "INVITE"], *([list(when)] if when else [])]
+    return [str(number), f"rule {number}", conditions, [list(action) for action in actions]]
+
+
+def ruled(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """The callee has Signal Rules that send the call to a third account, at once, in time, or when
+    something failed; the caller may give up at any moment of it."""
+    assert cast.third is not None
+    callee, third = cast.callee.user, cast.third.user
+    away, also = ("Redirect To", third), ("Fork to", f"{third}@{domain}")
+    seconds = rng.choice((1, 2, 3, 5))
+    timed = (1000 - seconds) * 100 + 5
+    rules = rng.choice(
+        (
+            [_rule(100005, away, ("Stop Processing",))],
+            [_rule(100005, also)],
+            [_rule(timed, away)],
+            [_rule(timed, also), _rule(timed - 300, ("Redirect To", "#voicemail"))],
+            [_rule(305, away), _rule(105, away), _rule(505, away)],
+            [_rule(305, ("Redirect To", "#voicemail")), _rule(timed, also)],
+            [_rule(100009, ("Reject with", "603 Not now"), when=("From", "is", f"*@{domain}"))],
+            [_rule(100005, ("Redirect To", f"{callee},{third}"))],
+            [_rule(100005, ("Remember 'From' in", "Callers"), ("Write To Log", "^F called"))],
+            [_rule(100005, ("Write To Log", "x"), when=("RegClients", "greater than", "5"))],
+            [_rule(timed, ("Reject with", "486"))],
+        )
+    )
+    plan.rules[callee] = rules
+    back = rng.random()
+    if back < 0.15:  # back to the callee: a loop, or its devices
+        plan.rules[third] = [_rule(100005, ("Redirect To", callee))]
+    elif back < 0.3:
+        plan.rules[third] = [_rule(305, ("Redirect To", f"nobody@{domain}")), _rule(505, away)]
+    for account in (cast.callee, cast.third):
+        kind = rng.randrange(4)
+        if kind == 0:
+            script = CalleeScript(answer_after_s=None)
+        elif kind == 1:
+            script = CalleeScript(
+                ring_after_s=rng.choice((None, 0.1)),
+                answer_after_s=rng.uniform(0.05, 2.0 * seconds),
+                reject=rng.choice(REFUSALS),
+            )
+        else:
+            script = answering(rng, (Step(talk_time(rng), BYE),))
+            script.reliable = rng.random() < 0.3
+            if rng.random() < 0.3:  # at the very moment of the timed stage
+                script.answer_after_s = seconds + rng.uniform(-0.05, 0.05)
+        plan.callee_scripts[only_phone(account)] = script
+    cancel_after_s = rng.choice((150.0, 150.0, seconds + rng.uniform(-0.1, 0.1), 2.0 * seconds))
+    plan.caller_script = CallerScript(
+        steps=(Step(talk_time(rng), BYE),),
+        cancel_after_s=max(0.01, cancel_after_s),
+        late_offer=rng.random() < 0.15,
+    )
+
+
 MIX: tuple[Scenario, ...] = (
     Scenario("plain", 26, plain),
     Scenario("refused", 8, refused),
@@ -436,6 +495,7 @@ MIX: tuple[Scenario, ...] = (
     Scenario("semi-attended", 2, semi_attended, third=True),
     Scenario("taken-over", 2, taken_over, third=True),
     Scenario("picked-up", 2, picked_up, third=True),
+    Scenario("ruled", 10, ruled, third=True),
 )
 
 BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in MIX}

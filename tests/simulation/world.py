@@ -11,9 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import md5, sha256
 from random import Random
+from typing import Any
 
 from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
-from pbx.eventlog import MemoryLog, Meta
+from pbx.domain.rules import RulesChanged, stored
+from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
+from pbx.rules import parse_rules
 from tests.simulation import scenarios
 from tests.simulation.media import MediaHost
 from tests.simulation.readmodel import LiveReadModel
@@ -262,6 +265,8 @@ class World:
                     plan.excused = f"{phone.name} was cut off"
         if plan.number == self.options.trace:
             self.network.trace = []
+        for user, rules in plan.rules.items():
+            self._set_rules(user, rules)
         self.phones[plan.caller].invite(plan, f"sip:{plan.callee}@{DOMAIN}", plan.caller_script)
 
     def _cast(self, scenario: Scenario) -> Cast | None:
@@ -275,6 +280,16 @@ class World:
         index = self._rng.randrange(len(idle))
         idle[index], idle[-1] = idle[-1], idle[index]
         return idle.pop()
+
+    def _set_rules(self, user: str, rules: list[Any]) -> None:
+        """What an administrator's command does, and the server that follows the log."""
+        stream = f"account/{user}@{DOMAIN}"
+        changed = RulesChanged(rules=stored(parse_rules(rules)))
+        position = self.log.append(stream, ANY_VERSION, [changed], Meta(actor="sim"))
+        if self.server.process is not None:
+            record = self.log.at(position)
+            assert record is not None
+            self.server.process.node.apply(record)
 
     def find_plan(self, label: str, user: str) -> Plan | None:
         """The plan an INVITE for `user` belongs to."""
@@ -302,6 +317,8 @@ class World:
             self.scheduler.after(1.0, self._release, plan)
             return
         del self.active[plan.number]
+        for user in plan.rules:
+            self._set_rules(user, [])
         for user in plan.accounts:
             names = tuple(phone.name for phone in self.by_account[user])
             self._idle[len(names)].append(Account(user, names))

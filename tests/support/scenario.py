@@ -8,7 +8,7 @@ B2BUA carries through: an independent way to tell which call an INVITE belongs t
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from tests.support.fake_phone.call import PhoneCall
@@ -90,6 +90,8 @@ class Plan:
     fallback: CalleeScript = field(default_factory=CalleeScript)
     accounts: tuple[str, ...] = ()
     """Every account that takes part: reserved until the plan is over."""
+    rules: dict[str, list[Any]] = field(default_factory=dict)
+    """Signal Rules by user, in their stored form; they hold while the plan runs."""
     calls: list[PhoneCall] = field(default_factory=list)
     """Every dialog that phones had because of this plan, in order of birth."""
     started_at: float = 0.0
