@@ -92,6 +92,11 @@ def _clear_events(log: EventLog, call_id: str, account: str) -> int:
         if f'"{PERSONAL_FORM}'.encode() in record.data:
             continue
         event = record.event
-        if any(named_account(getattr(event, field)) == account for field in row.personal):
+        texts = [text for field in row.personal for text in _texts(getattr(event, field))]
+        if any(named_account(text) == account for text in texts):
             count += 1
     return count
+
+
+def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else value

@@ -19,6 +19,7 @@ from pbx.kernel.events import PERSONAL, Durability, Event, event
 CALLS = "pbx.calls"
 
 Personal = Annotated[str, PERSONAL]
+PersonalTexts = Annotated[tuple[str, ...], PERSONAL]
 
 
 @event("call.started.v1", category=CALLS, durability=Durability.OBSERVED)
@@ -46,7 +47,8 @@ class CallDecided(Event):
 
     step: str
     """``authentication`` ``routing`` ``limit`` ``contacts`` ``transfer`` ``media`` …"""
-    outcome: str
+    outcome: Personal
+    """Of a redirect or transfer: where to."""
     reason: Personal
     elapsed_ms: int = 0
 
@@ -55,13 +57,13 @@ class CallDecided(Event):
 class CallRouted(Event):
     """What the Router made of an address, and how: of the call itself, a transfer or a redirect."""
 
-    address: str
+    address: Personal
     """The URI as it was dialled."""
     outcome: str
     """``account`` ``group`` ``application`` ``foreign`` ``unknown`` ``refused`` …"""
-    target: str = ""
+    target: Personal = ""
     """The address that was reached in the end."""
-    steps: tuple[str, ...] = ()
+    steps: PersonalTexts = ()
     """Each rewrite with the line or object that caused it; none if the address meant itself."""
     contacts: int = 0
     """How many there are to try."""
@@ -69,7 +71,7 @@ class CallRouted(Event):
     """The address may leave this server whoever dialled it."""
     status: int = 0
     """What the caller gets if there is nothing to try."""
-    reason: str = ""
+    reason: Personal = ""
     elapsed_ms: int = 0
 
 
@@ -79,15 +81,15 @@ class RulesEvaluated(Event):
 
     stage: str
     """``at once``, ``after 10 s``, ``no answer``, ``busy``, ``error``."""
-    account: str = ""
+    account: Personal = ""
     """The called account; empty while none is known."""
-    target: str = ""
+    target: Personal = ""
     """The target URI at that moment."""
     applied: tuple[str, ...] = ()
     """Names of the rules that applied."""
-    actions: tuple[str, ...] = ()
+    actions: PersonalTexts = ()
     """What they decided, in order."""
-    trace: tuple[str, ...] = ()
+    trace: PersonalTexts = ()
     """A line each rule that was looked at: its conditions with the values seen."""
     elapsed_ms: int = 0
 

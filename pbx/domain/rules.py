@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pbx.domain.accounts import (
     CONFIG,
@@ -23,7 +23,7 @@ from pbx.domain.accounts import (
 )
 from pbx.domain.server import STREAM as SERVER_STREAM
 from pbx.kernel.errors import DomainError
-from pbx.kernel.events import Durability, Event, event
+from pbx.kernel.events import PERSONAL, Durability, Event, event
 from pbx.rules import Allowed, Level, Rule, Rules, check_rights, parse_rule, rules_to_data
 from pbx.rules.errors import RuleError
 
@@ -57,8 +57,8 @@ class DatasetEntryAdded(Event):
     """An address is in a dataset of the stream's account."""
 
     dataset: str
-    address: str
-    name: str = ""
+    address: Annotated[str, PERSONAL]
+    name: Annotated[str, PERSONAL] = ""
     """Display name."""
 
 
@@ -67,7 +67,7 @@ class DatasetEntryRemoved(Event):
     """It is not any more."""
 
     dataset: str
-    address: str
+    address: Annotated[str, PERSONAL]
 
 
 def stored(rules: Rules) -> tuple[StoredRule, ...]:

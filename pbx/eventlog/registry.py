@@ -50,7 +50,7 @@ SEALED_TEXT: Final = "[sealed]"
 
 PERSONAL_FORM: Final = "p1."
 """Starts a personal value that is sealed."""
-_PERSONAL_MARK: Final = b':"' + PERSONAL_FORM.encode()
+_PERSONAL_MARK: Final = b'"' + PERSONAL_FORM.encode()
 
 ERASED_TEXT: Final = "[erased]"
 """What a sealed field decodes to once its subject's key was destroyed."""
@@ -169,12 +169,18 @@ class Codec:
             for name in row.sealed:
                 if fields.get(name):
                     fields[name] = self._secrets.seal(stream, row.name, name, fields[name])
-        if self._personal is not None:
-            for name in row.personal:
-                if fields.get(name):
-                    fields[name] = self._personal.seal_personal(
-                        stream, row.name, name, fields[name]
-                    )
+        personal = self._personal
+        for name in row.personal if personal is not None else ():
+            assert personal is not None
+            value = fields.get(name)
+            if not value:
+                continue
+            if isinstance(value, str):
+                fields[name] = personal.seal_personal(stream, row.name, name, value)
+            else:
+                fields[name] = [
+                    personal.seal_personal(stream, row.name, name, text) for text in value
+                ]
         return _ENCODE(fields)
 
     def _decode_stepwise(self, stream: str, type_name: str, data: bytes) -> Event:
@@ -189,8 +195,10 @@ class Codec:
                 fields[name] = self._unseal(stream, type_name, name, fields[name])
         for name in row.personal if row is not None else ():
             value = fields.get(name)
-            if isinstance(value, str) and value.startswith(PERSONAL_FORM):
-                fields[name] = self._unseal_personal(type_name, name, value)
+            if isinstance(value, list):
+                fields[name] = [self._opened(type_name, name, text) for text in value]
+            elif value:
+                fields[name] = self._opened(type_name, name, value)
         while step is not None:
             fields = step.convert(fields)
             type_name = step.target
@@ -202,7 +210,10 @@ class Codec:
             return SEALED_TEXT
         return self._secrets.unseal(stream, type_name, name, sealed)
 
-    def _unseal_personal(self, type_name: str, name: str, value: str) -> str:
+    def _opened(self, type_name: str, name: str, value: Any) -> Any:
+        """One personal text, which may be in clear."""
+        if not isinstance(value, str) or not value.startswith(PERSONAL_FORM):
+            return value
         if self._sealer is None:
             return SEALED_TEXT
         return self._sealer.unseal_personal(type_name, name, value)

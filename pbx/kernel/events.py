@@ -20,7 +20,8 @@ import msgspec.inspect
 SEALED: Final = msgspec.Meta(extra={"sealed": True})
 
 #: Marks a field that tells of a person: who called whom, from where. Stored encrypted on request
-#: (``privacy.seal_calls``), with the key of the account that its text names.
+#: (``privacy.seal_calls``), with the key of the account that its text names. A text, or a tuple of
+#: texts, each of which is sealed by itself.
 PERSONAL: Final = msgspec.Meta(extra={"personal": True})
 
 
@@ -127,14 +128,18 @@ def sealed_fields(struct: type[Event]) -> tuple[str, ...]:
 
 
 def marked_fields(struct: type[Event], mark: str) -> tuple[str, ...]:
-    """Names of the fields of `struct` whose annotation has `mark`; they must be ``str``."""
+    """Names of the fields of `struct` whose annotation has `mark`: ``str``, or ``tuple[str, ...]``
+    if they are personal."""
     names = []
     info = msgspec.inspect.type_info(struct)
     assert isinstance(info, msgspec.inspect.StructType)
     for field in info.fields:
         kind = field.type
         if isinstance(kind, msgspec.inspect.Metadata) and (kind.extra or {}).get(mark):
-            if not isinstance(kind.type, msgspec.inspect.StrType):
+            found = kind.type
+            if isinstance(found, msgspec.inspect.VarTupleType) and mark == "personal":
+                found = found.item_type
+            if not isinstance(found, msgspec.inspect.StrType):
                 raise TypeError(f"{struct.__name__}.{field.name}: only str fields can be {mark}")
             names.append(field.name)
     return tuple(names)

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from pbx.domain.accounts import AccountPasswordSet, DomainCreated
-from pbx.domain.calls import CallDecided, CallStarted, LegDigit
+from pbx.domain.calls import CallDecided, CallRouted, CallStarted, LegDigit, RulesEvaluated
 from pbx.eventlog import (
     ERASED_TEXT,
     SEALED_TEXT,
@@ -279,3 +279,30 @@ def test_an_unknown_event_is_encoded_back_unchanged() -> None:
     event = codec.decode("fax/1", "fax.sent.v1", b'{"pages":  3}')
     assert isinstance(event, UnknownEvent)
     assert codec.encode("fax/1", event) == ("fax.sent.v1", b'{"pages":  3}')
+
+
+def test_each_of_several_personal_texts_is_sealed_by_itself() -> None:
+    """Who calls whom stands in lists, too: steps of routing, values that rules saw."""
+    keys = memory_keys()
+    codec = Codec(keys, seal_personal=True)
+    keys.seal("account/ann@example.org", "x", "y", "its key exists")
+    steps = ("alias: ann@example.org (401 is an alias)", "result: bob@example.org (account)", "")
+    routed = CallRouted(address="sip:401@example.org", outcome="account", steps=steps)
+    ruled = RulesEvaluated(stage="at once", trace=('rule "x": From is bob@example.org: yes',))
+    for event in (routed, ruled):
+        name, data = codec.encode("call/1", event)
+        assert b"ann@" not in data
+        assert b"bob@" not in data
+        assert b"401" not in data
+        assert codec.decode("call/1", name, data) == event
+        assert Codec().decode("call/1", name, data) != event
+        clear = Codec().encode("call/1", event)[1]
+        assert codec.decode("call/1", name, clear) == event
+    name, data = codec.encode("call/1", routed)
+    keys.erase("account/ann@example.org")
+    left = codec.decode("call/1", name, data)
+    assert isinstance(left, CallRouted)
+    assert left.steps == (ERASED_TEXT, steps[1], steps[2])
+    with_mark = CallRouted(address="p1.", outcome="account", steps=("p1.no seal",))
+    name, data = Codec().encode("call/1", with_mark)
+    assert codec.decode("call/1", name, data) == with_mark

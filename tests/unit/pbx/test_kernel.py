@@ -13,7 +13,7 @@ import pytest
 from pbx.kernel import events
 from pbx.kernel.clock import Clock, SystemClock
 from pbx.kernel.errors import Conflict, LogError, ProjectionStopped
-from pbx.kernel.events import SEALED, Durability, Event, event, upcaster
+from pbx.kernel.events import PERSONAL, SEALED, Durability, Event, event, upcaster
 from pbx.kernel.ids import uuid7, uuid7_ms
 
 
@@ -87,6 +87,18 @@ def test_only_text_can_be_sealed() -> None:
 
     with pytest.raises(TypeError, match="only str fields"):
         event("test.secret.v1", category="pbx.calls", durability=Durability.DECIDED)(Secret)
+
+    class Texts(Event):
+        lines: Annotated[tuple[str, ...], SEALED]
+
+    with pytest.raises(TypeError, match="only str fields"):
+        event("test.texts.v1", category="pbx.calls", durability=Durability.DECIDED)(Texts)
+
+    class Numbers(Event):
+        numbers: Annotated[tuple[int, ...], PERSONAL]
+
+    with pytest.raises(TypeError, match="only str fields"):
+        event("test.numbers.v1", category="pbx.calls", durability=Durability.DECIDED)(Numbers)
 
 
 @pytest.mark.usefixtures("clean_registry")
