@@ -23,7 +23,7 @@ from pbx.domain.calls import (
 )
 from pbx.kernel.events import Event
 from tests.simulation.readmodel import compare_read_models
-from tests.simulation.ruled import rule_breaches
+from tests.simulation.ruled import group_breaches, rule_breaches
 from tests.simulation.world import DOMAIN, World
 from tests.support.fake_phone import PhoneCall
 from tests.support.scenario import Plan
@@ -225,7 +225,8 @@ def structure(story: Story) -> list[str]:
         for leg in story.leg_ends
         if leg not in story.leg_call_ids
     ]
-    wrong += rule_breaches([event for _, event in story.events])
+    events = [event for _, event in story.events]
+    wrong += rule_breaches(events) + group_breaches(events)
     moments = [moment for moment, _ in story.events]
     if moments != sorted(moments):
         wrong.append("times go back")

@@ -1,10 +1,19 @@
-"""What must hold for Signal Rules in the stream of any call, whatever happened around it."""
+"""What must hold for Signal Rules and groups in the stream of any call, whatever happened."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pbx.domain.calls import CallAnswered, CallDecided, LegCreated, LegEnded, RulesEvaluated
+from pbx.domain.calls import (
+    CallAnswered,
+    CallDecided,
+    CallRouted,
+    LegAnswered,
+    LegCreated,
+    LegEnded,
+    LegRinging,
+    RulesEvaluated,
+)
 from pbx.kernel.events import Event
 
 #: Times in events are rounded to milliseconds.
@@ -32,6 +41,8 @@ def rule_breaches(events: Sequence[Event]) -> list[str]:
                 answered = True
             case CallDecided(step="redirect"):
                 sent.update(seen)
+                # Who is called anew has its rules anew.
+                seen.pop(event.outcome.removeprefix("sip:"), None)
             case RulesEvaluated():
                 if answered:
                     wrong.append(f"rules {event.stage} of {event.account} after the answer")
@@ -44,6 +55,27 @@ def rule_breaches(events: Sequence[Event]) -> list[str]:
             case _:
                 pass
     return wrong
+
+
+def group_breaches(events: Sequence[Event]) -> list[str]:
+    """Where no rule has a say, everybody in a group begins to ring before anybody says anything,
+    each device once."""
+    routed = next((event for event in events if isinstance(event, CallRouted)), None)
+    ruled = any(isinstance(event, RulesEvaluated) for event in events)
+    if routed is None or routed.outcome != "group" or ruled:
+        return []
+    first: list[LegCreated] = []
+    for event in events:
+        if isinstance(event, LegCreated):
+            first.append(event)
+        elif isinstance(event, LegRinging | LegAnswered | LegEnded):
+            break
+    if not first:  # given up, or refused for a reason of its own
+        return []
+    contacts = {leg.target_uri for leg in first}
+    if len(contacts) == len(first) == routed.contacts:
+        return []
+    return [f"{len(first)} legs to {len(contacts)} of {routed.contacts} devices of a group"]
 
 
 def _order(event: RulesEvaluated, before: list[str]) -> list[str]:

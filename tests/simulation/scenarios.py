@@ -469,6 +469,34 @@ def ruled(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     )
 
 
+def grouped(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """A group is called: the callee under its alias and a third account, which ring together, each
+    with rules of its own or without."""
+    assert cast.third is not None
+    callee, third = cast.callee.user, cast.third.user
+    ruled(rng, plan, cast, domain)
+    seconds = rng.choice((1, 2, 3))
+    timed = (1000 - seconds) * 100 + 5
+    own: tuple[list[Any], ...] = (
+        [],
+        [],
+        [_rule(100009, ("Reject with", "603 Not now"))],
+        [_rule(timed, ("Redirect To", "#voicemail"))],
+        [_rule(305, ("Redirect To", "#voicemail")), _rule(505, ("Redirect To", "#voicemail"))],
+        [_rule(timed, ("Reject with", "486"))],
+        [_rule(100005, ("Redirect To", f"nobody@{domain}"))],
+    )
+    plan.rules = {user: rules for user in (callee, third) if (rules := rng.choice(own))}
+    name, alias = f"g{plan.number}", f"a{plan.number}"
+    plan.aliases = {callee: alias}
+    members = [alias, f"{third}@{domain}"]
+    if rng.random() < 0.3:  # a group with itself and somebody unknown in it
+        members += [name, "nobody"]
+    rng.shuffle(members)
+    plan.groups = {name: tuple(members)}
+    plan.callee = name if rng.random() < 0.8 else alias
+
+
 MIX: tuple[Scenario, ...] = (
     Scenario("plain", 26, plain),
     Scenario("refused", 8, refused),
@@ -496,6 +524,7 @@ MIX: tuple[Scenario, ...] = (
     Scenario("taken-over", 2, taken_over, third=True),
     Scenario("picked-up", 2, picked_up, third=True),
     Scenario("ruled", 10, ruled, third=True),
+    Scenario("grouped", 6, grouped, third=True),
 )
 
 BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in MIX}

@@ -12,14 +12,18 @@ from pbx.domain.calls import (
     CallAnswered,
     CallDecided,
     CallEnded,
+    CallRouted,
     CallStarted,
     LegAnswered,
     LegCreated,
     LegEnded,
+    LegRinging,
+    RulesEvaluated,
 )
 from pbx.kernel.events import Event
 from tests.simulation.invariants import Story, structure
 from tests.simulation.media import HOST, MediaHost
+from tests.simulation.ruled import group_breaches, rule_breaches
 from tests.support.clock import Scheduler
 from tests.support.fake_phone.wire import Description, session_description
 from tests.support.network import Address, FakeNetwork
@@ -125,3 +129,55 @@ def test_the_media_host_relays_what_the_service_agreed_on_despite_lost_requests(
         assert ask(messages.delete(call, "a")).ok
         assert media.ports_in_use() == 0
     assert media.lost > 0
+
+
+def _leg(number: int, device: str, account: str = "", redirector: str = "") -> LegCreated:
+    return LegCreated(
+        leg_id=str(number), parent_leg_id="1", role="B", sip_call_id=f"x{number}",
+        target_uri=device, account=account, redirector=redirector,
+    )  # fmt: skip
+
+
+def _stage(stage: str, elapsed_ms: int = 0) -> RulesEvaluated:
+    return RulesEvaluated(stage=stage, account="ann@a", elapsed_ms=elapsed_ms)
+
+
+@pytest.mark.parametrize(
+    ("events", "breach"),
+    [
+        ([_stage("at once"), _stage("after 10 s", 10_000), _stage("busy", 11_000)], ""),
+        ([_stage("busy"), _stage("busy")], "came twice"),
+        ([_stage("after 20 s", 20_000), _stage("after 10 s", 20_000)], "came after"),
+        ([_leg(2, "d", "ann@a"), _stage("after 10 s", 9_000)], "at 9000 ms"),
+        ([_leg(2, "d", "bob@a", "ann@a")], "sent no call away"),
+        ([CallAnswered(leg_id="1", peer_leg_id="2"), _stage("busy")], "after the answer"),
+        (
+            [
+                _stage("busy"),
+                CallDecided(step="redirect", outcome="sip:ann@a", reason=""),
+                _stage("busy"),
+            ],
+            "",
+        ),
+    ],
+)
+def test_rules_come_in_order_and_once(events: list[Event], breach: str) -> None:
+    found = rule_breaches(events)
+    assert bool(found) is bool(breach)
+    assert all(breach in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("later", "right"),
+    [
+        ([_leg(2, "a"), _leg(3, "b"), LegRinging(leg_id="2", status=180)], True),
+        ([_leg(2, "a"), LegRinging(leg_id="2", status=180), _leg(3, "b")], False),
+        ([_leg(2, "a"), _leg(3, "a")], False),
+        ([_leg(2, "a"), _leg(3, "b"), _leg(4, "b")], False),
+        ([_stage("at once"), _leg(2, "a")], True),
+        ([], True),
+    ],
+)
+def test_a_group_rings_together(later: list[Event], right: bool) -> None:
+    routed = CallRouted(address="sip:g@a", outcome="group", contacts=2)
+    assert (group_breaches([routed, *later]) == []) is right

@@ -11,11 +11,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import md5, sha256
 from random import Random
-from typing import Any
 
-from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
+from pbx.domain.accounts import (
+    AccountAliasesSet,
+    AccountCreated,
+    AccountPasswordSet,
+    DomainCreated,
+)
+from pbx.domain.objects import GroupCreated, GroupDeleted, GroupSet
 from pbx.domain.rules import RulesChanged, stored
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
+from pbx.kernel.events import Event
 from pbx.rules import parse_rules
 from tests.simulation import scenarios
 from tests.simulation.media import MediaHost
@@ -265,8 +271,7 @@ class World:
                     plan.excused = f"{phone.name} was cut off"
         if plan.number == self.options.trace:
             self.network.trace = []
-        for user, rules in plan.rules.items():
-            self._set_rules(user, rules)
+        self._prepare(plan)
         self.phones[plan.caller].invite(plan, f"sip:{plan.callee}@{DOMAIN}", plan.caller_script)
 
     def _cast(self, scenario: Scenario) -> Cast | None:
@@ -281,11 +286,27 @@ class World:
         idle[index], idle[-1] = idle[-1], idle[index]
         return idle.pop()
 
-    def _set_rules(self, user: str, rules: list[Any]) -> None:
+    def _prepare(self, plan: Plan) -> None:
+        """Names, groups and rules that the plan wants."""
+        for user, alias in plan.aliases.items():
+            self._configure(f"account/{user}", AccountAliasesSet(aliases=(alias,)))
+        for name, members in plan.groups.items():
+            self._configure(f"group/{name}", GroupCreated(name=name, domain=DOMAIN))
+            self._configure(f"group/{name}", GroupSet(members=members))
+        for user, rules in plan.rules.items():
+            self._configure(f"account/{user}", RulesChanged(rules=stored(parse_rules(rules))))
+
+    def _clear_up(self, plan: Plan) -> None:
+        for user in plan.rules:
+            self._configure(f"account/{user}", RulesChanged())
+        for name in plan.groups:
+            self._configure(f"group/{name}", GroupDeleted(name=name, domain=DOMAIN))
+        for user in plan.aliases:
+            self._configure(f"account/{user}", AccountAliasesSet())
+
+    def _configure(self, stream: str, event: Event) -> None:
         """What an administrator's command does, and the server that follows the log."""
-        stream = f"account/{user}@{DOMAIN}"
-        changed = RulesChanged(rules=stored(parse_rules(rules)))
-        position = self.log.append(stream, ANY_VERSION, [changed], Meta(actor="sim"))
+        position = self.log.append(f"{stream}@{DOMAIN}", ANY_VERSION, [event], Meta(actor="sim"))
         if self.server.process is not None:
             record = self.log.at(position)
             assert record is not None
@@ -317,8 +338,7 @@ class World:
             self.scheduler.after(1.0, self._release, plan)
             return
         del self.active[plan.number]
-        for user in plan.rules:
-            self._set_rules(user, [])
+        self._clear_up(plan)
         for user in plan.accounts:
             names = tuple(phone.name for phone in self.by_account[user])
             self._idle[len(names)].append(Account(user, names))

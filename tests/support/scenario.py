@@ -92,6 +92,10 @@ class Plan:
     """Every account that takes part: reserved until the plan is over."""
     rules: dict[str, list[Any]] = field(default_factory=dict)
     """Signal Rules by user, in their stored form; they hold while the plan runs."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """Another name by user, while the plan runs."""
+    groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Members of groups by name; they are there while the plan runs."""
     calls: list[PhoneCall] = field(default_factory=list)
     """Every dialog that phones had because of this plan, in order of birth."""
     started_at: float = 0.0
