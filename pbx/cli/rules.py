@@ -1,6 +1,7 @@
 """``pbx rules show|set|update|delete|check|test``: Signal Rules of every level.
 
-Files hold a set in its stored form, as JSON: arrays of strings.
+Files hold a set in its stored form, arrays of strings: as JSON, or in the data format of the
+re-implemented product (``(("100005", name, …))``).
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def register(commands: Commands) -> None:
 
 
 def _read(name: str) -> object:
-    """The JSON of a file. Raises :class:`DomainError` with the place of an error."""
+    """The arrays of a file. Raises :class:`DomainError` with the place of an error."""
     try:
         if name == "-":
             text = sys.stdin.read(_MAX_FILE_BYTES + 1)
@@ -96,6 +97,13 @@ def _read(name: str) -> object:
         raise DomainError(
             f"{name} has more than {_MAX_FILE_BYTES} characters: it is no set of rules"
         )
+    if text.lstrip().startswith("("):
+        from pbx.data import DataError, parse
+
+        try:
+            return parse(text)
+        except DataError as error:
+            raise DomainError(f"{name}: {error}") from None
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -215,6 +215,26 @@ def test_rules_by_command(run: Pbx) -> None:
     assert json.loads(run("rules", "show", "--json")) == []
 
 
+def test_files_in_the_data_format(run: Pbx) -> None:
+    """Sets of the re-implemented product can be used as they are."""
+    path = run.file([])
+    text = (
+        '(("99005", away, ((From, "is not", "*@a.example")), (("Redirect To", "1002"))),\n'
+        ' (305, busy, (), (("Reject with", "486 Later"), ("Stop Processing"))))'
+    )
+    Path(path).write_text(text, encoding="utf-8")
+    run("rules", "set", "1001@a.example", path)
+    stored_rules = json.loads(run("rules", "show", "1001@a.example", "--json"))
+    assert stored_rules == [
+        ["99005", "away", [["From", "is not", "*@a.example"]], [["Redirect To", "1002"]]],
+        ["305", "busy", [], [["Reject with", "486 Later"], ["Stop Processing"]]],
+    ]
+    Path(path).write_text("((1,\n x y))", encoding="utf-8")
+    assert "rules.json: line 2, column 4" in run("rules", "set", "server", path, code=1)
+    Path(path).write_text("(" * 100_000, encoding="utf-8")
+    assert "rules.json: brackets nested deeper" in run("rules", "set", "server", path, code=1)
+
+
 def test_bad_files(run: Pbx, capsys: pytest.CaptureFixture[str]) -> None:
     path = run.file([])
     Path(path).write_text('[["100010",\n "x" "y"]]', encoding="utf-8")
