@@ -25,6 +25,7 @@ COMMANDS: Final = (
     "task",
     "router",
     "route",
+    "config",
     "token",
     "webhook",
     "rules",

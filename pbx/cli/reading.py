@@ -80,6 +80,13 @@ def parse_time(text: str) -> int:
     return int(moment.timestamp()) * _NS_PER_S + moment.microsecond * 1000
 
 
+def parse_moment(text: str) -> int:
+    """As :func:`parse_time`, for "as of then": times are shown cut to milliseconds, and who copies
+    the time of a change means the state with that change."""
+    time_ns = parse_time(text)
+    return time_ns + 999_999 if time_ns % 1_000_000 == 0 else time_ns
+
+
 def show_time(time_ns: int) -> str:
     """UTC with milliseconds for people; ``-`` for none."""
     if not time_ns:

@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from pbx.cli.common import add_options, print_json, settings_of
-from pbx.cli.reading import opened_log, parse_time
+from pbx.cli.reading import opened_log, parse_moment
 
 if TYPE_CHECKING:
     from pbx.calls.directory import Directory
@@ -33,7 +33,7 @@ def register(commands: Commands) -> None:
         help="the account that calls; default: a stranger",
     )
     parser.add_argument(
-        "--at", metavar="TIME", type=parse_time,
+        "--at", metavar="TIME", type=parse_moment,
         help="with the configuration of that time: 2026-01-31T08:00 (UTC), 15m, 2h, 3d ago",
     )  # fmt: skip
     add_options(parser)
