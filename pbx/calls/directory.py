@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from copy import copy
 from typing import Final
 
 from pbx.calls.account_limits import UNSET, LimitBook
@@ -142,6 +143,13 @@ class Directory:
             texts = [(name, self._texts[name]) for name in TABLES if name in self._texts]
             self._tables = CompiledTables(usable_table(text, name) for name, text in texts)
         return self._tables
+
+    def with_table(self, text: str, table: str) -> Directory:
+        """The same configuration with another Router table, for as long as neither changes."""
+        other = copy(self)
+        other._texts = {**self._texts, table: text}
+        other._tables = None
+        return other
 
     def local_domain(self, host: str) -> str:
         """Name of our domain that `host` means, empty if it is not ours."""

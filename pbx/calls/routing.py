@@ -8,13 +8,12 @@ of ours (a forwarder, a group) made it.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from pbx import router
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
-from pbx.calls.locations import Locations
 from pbx.domain.calls import CallRouted
 from pbx.router import Address, AddressError, Kind, Module, Outcome, Rule, shown_steps
 from pbx.router.address import address_of, dialled_number
@@ -23,6 +22,12 @@ from sip.uri import OpaqueUri, SipUri, parse_uri
 
 #: What RFC 3261 §25.1 lets stand in a user part without an escape.
 _USER_SAFE: Final = "-_.!~*'()&=+$,;?/"
+
+
+class Registered(Protocol):
+    """Where accounts can be reached: the location service."""
+
+    def contacts(self, address: str, gr: str | None = None) -> list[Contact]: ...
 
 
 class Route(NamedTuple):
@@ -94,7 +99,7 @@ def _as_dialled(found: router.Route, uri: SipUri) -> bool:
 class Router:
     """See the module."""
 
-    def __init__(self, directory: Directory, locations: Locations) -> None:
+    def __init__(self, directory: Directory, locations: Registered) -> None:
         self._directory = directory
         self._locations = locations
 

@@ -48,7 +48,7 @@ def _table(arguments: argparse.Namespace) -> str:
     return CLUSTER_TABLE if arguments.cluster else SERVER_TABLE
 
 
-def _read(name: str) -> str:
+def read_table(name: str) -> str:
     """The text of a file, byte for byte as far as it is text."""
     try:
         if name == "-":
@@ -77,7 +77,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _set(arguments: argparse.Namespace) -> int:
     from pbx.cli.administration import administration
 
-    text = _read(arguments.file)
+    text = read_table(arguments.file)
     with administration(data_directory(arguments), actor()) as administrate:
         table = administrate.set_router_table(text, _table(arguments))
     return _count(arguments, len(table.records), "the Router table has")
@@ -86,7 +86,7 @@ def _set(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> int:
     from pbx.router import parse_table
 
-    table = parse_table(_read(arguments.file))
+    table = parse_table(read_table(arguments.file))
     return _count(arguments, len(table.records), f"{arguments.file} is right:")
 
 

@@ -207,7 +207,7 @@ def _media_timeout(story: Story, event: c.MediaTimedOut) -> Line:
 
 def _leg_ended(story: Story, event: c.LegEnded) -> Line:
     talked = f", talked {show_duration(event.talk_ms)}" if event.talk_ms else ""
-    return _end_of(story, event), f"ends: {_why(event)}{talked}"
+    return _end_of(story, event), f"ends: {why(event)}{talked}"
 
 
 def _end_of(story: Story, event: c.LegEnded) -> str:
@@ -220,13 +220,14 @@ def _end_of(story: Story, event: c.LegEnded) -> str:
 
 def _ended(story: Story, event: c.CallEnded) -> Line:
     talked = f"talked {show_duration(event.talk_ms)}" if event.talk_ms else "nobody talked"
-    end = f"the call is over, {talked}: {_why(event)}"
+    end = f"the call is over, {talked}: {why(event)}"
     if event.recovered:
         end += f"; found open when the server started again, ended {show_time(event.ended_ns)} UTC"
     return "", end
 
 
-def _why(event: c.LegEnded | c.CallEnded) -> str:
+def why(event: c.LegEnded | c.CallEnded) -> str:
+    """How a leg or call ended, in words."""
     reason = f", {event.reason}" if event.reason else ""
     return (
         f"{_PHRASES.get(event.cause, event.cause)}{reason}"
