@@ -18,7 +18,7 @@ from pbx.domain.calls import CALLS, CallRouted, CallStarted
 from pbx.domain.server import SERVER_TABLE
 from pbx.domain.setting_events import CONFIG
 from pbx.eventlog import EventLog
-from pbx.router import Rule, shown_steps
+from pbx.router import Outcome, Rule, shown_steps
 from sip.errors import RemoteProtocolError
 from sip.uri import OpaqueUri, SipUri, parse_uri
 
@@ -186,9 +186,11 @@ def _decide(router: Router, uri: SipUri | OpaqueUri, dialled: Dialled) -> Decisi
     reached = tuple(
         sorted(f"{contact.uri} {''.join(contact.path)}".strip() for contact in found.contacts)
     )
-    status = 0 if found.contacts else found.status
     if found.decision is None:
-        return Decision(Answer(status, "refused", "", ()), found.reason, (), "")
+        return Decision(Answer(found.status, "refused", "", ()), found.reason, (), "")
+    # Whether programs can be started here is none of the table's business.
+    answered = found.contacts or found.decision.outcome in (Outcome.APPLICATION, Outcome.TASK)
+    status = 0 if answered else found.status
     lines = [
         f"{step.record.table} table, line {step.record.line}: {' '.join(step.record.text.split())}"
         for step in found.decision.steps

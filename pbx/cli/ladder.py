@@ -216,7 +216,7 @@ class Ladder:
         yield Decided(at, "transfer", f"{name} moves from {event.from_call} to {event.to_call}")
 
     def _allocated(self, event: c.MediaAllocated, at: int, time_ns: int) -> Iterator[Entry]:
-        engine = f" of {event.engine}" if event.engine else ""
+        engine = f" ({event.engine})" if event.engine else ""
         yield Decided(at, "media", f"passes through the relay{engine}")
 
     def _silent(self, event: c.MediaTimedOut, at: int, time_ns: int) -> Iterator[Entry]:

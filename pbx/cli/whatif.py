@@ -87,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _words(decision: Decision) -> str:
     answer = decision.answer
     target = f" {answer.target}" if answer.target else ""
-    reason = f" ({decision.reason})" if decision.reason else ""
+    reason = f" ({decision.reason})" if answer.status and decision.reason else ""
     refused = f": {answer.status}{reason}" if answer.status else ""
     line = decision.line or "no line of the table"
     return f"{answer.outcome}{target}{refused}; {line}"

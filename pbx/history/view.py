@@ -38,6 +38,8 @@ View: TypeAlias = Mapping[Key, Any]
 
 EXISTS: Final[Key] = ("exists",)
 PASSWORD: Final[Key] = ("password",)
+_STATING: Final = (".changed", "-set", ".set")
+"""How the names of events end that say what holds from then on, whatever was before."""
 _UNREADABLE: Final = ("[sealed]", "[erased]")
 
 
@@ -77,7 +79,8 @@ class Stated:
     def restorable(self) -> bool:
         """Whether the event can be written again as it is: a set of values, not an increment."""
         row = EVENT_TYPES.get(self.type)
-        return row is not None and not row.sealed and _default(row.struct) is not None
+        states = self.type.rpartition(".v")[0].endswith(_STATING)
+        return states and row is not None and not row.sealed and _default(row.struct) is not None
 
 
 class Change(NamedTuple):
@@ -124,8 +127,10 @@ def initial(stream: str) -> Folded:
 def evolve(state: Folded, happened: Event) -> Folded:
     """Fold one event."""
     count = state.count + 1
-    verb = _type_name(happened).rpartition(".v")[0].rpartition(".")[2]
-    if verb in ("created", "deleted"):
+    if _type_name(happened).rpartition(".v")[0] in (
+        f"{state.kind}.created",
+        f"{state.kind}.deleted",
+    ):
         state = replace(state, password=None, secrets={}, others={})
     if type(happened) not in _FOLDED:
         return replace(state, count=count, others=_stated(state.others, happened))
@@ -224,13 +229,13 @@ def _type_name(happened: Event) -> str:
 def _stated(others: Mapping[str, Stated], happened: Event) -> Mapping[str, Stated]:
     name = _type_name(happened)
     noun = name.rpartition(".v")[0]
-    for verb in (".changed", "-set", ".set"):
+    for verb in _STATING:
         noun = noun.removesuffix(verb)
     if isinstance(happened, UnknownEvent):
         return {**others, noun: Stated(name, msgspec.json.decode(happened.data))}
     rest = {other: said for other, said in others.items() if other != noun}
-    if happened == _default(type(happened)):
-        return rest
+    if name.rpartition(".v")[0] != noun and happened == _default(type(happened)):
+        return rest  # nothing is set any more
     hidden = TYPE_OF[type(happened)].sealed
     fields = {f: getattr(happened, f) for f in happened.__struct_fields__ if f not in hidden}
     return {**rest, noun: Stated(name, fields)}

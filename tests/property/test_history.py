@@ -11,11 +11,14 @@ from hypothesis import strategies as st
 from pbx.data import to_json
 from pbx.domain import accounts, blacklist, objects, server
 from pbx.domain import setting_events as settings
+from pbx.eventlog import MemoryLog, Meta
+from pbx.history.changes import EVERYTHING, Target, view_at
 from pbx.history.errors import HistoryError
 from pbx.history.lines import Conflict, attributed, hunks, lines_of, merged, patched
 from pbx.history.restore import events_to
+from pbx.history.revert import Reverts
 from pbx.history.show import change_lines, json_of
-from pbx.history.view import PASSWORD, Hidden, Key, apply, diff, evolve, fold, view_of
+from pbx.history.view import EXISTS, PASSWORD, Hidden, Key, apply, diff, evolve, fold, view_of
 from pbx.kernel.events import Event
 from pbx.router import parse_table
 
@@ -163,6 +166,37 @@ def test_events_lead_to_any_earlier_state(
         state = evolve(state, happened)
     assert view_of(state) == then
     assert events_to(stream, state, then) == []
+
+
+@given(histories())
+def test_the_last_change_can_be_taken_back(history: tuple[str, list[Event]]) -> None:
+    stream, events = history
+    log = MemoryLog()
+    if stream != "domain/a.dom":
+        log.append("domain/a.dom", 0, [accounts.DomainCreated(name="a.dom")], Meta())
+    for owner in "xyz":
+        owned = [accounts.AccountCreated(name=owner, domain="a.dom")]
+        log.append(f"account/{owner}@a.dom", 0, owned, Meta())
+    if not events:
+        return
+    log.append(stream, 0, events[:-1], Meta())
+    target = Target(stream, stream, EVERYTHING)
+    before = view_at(log, target)
+    last = log.append(stream, len(events) - 1, events[-1:], Meta())
+    after = view_at(log, target)
+    if before == after:
+        return
+    reverts = Reverts(log, actor="test")
+    try:
+        plan = reverts.of_change(last)
+    except HistoryError:
+        assert EXISTS not in before  # a revert deletes nothing
+        return
+    reverts.carry_out(plan)
+    kept = {PASSWORD: after[PASSWORD]} if plan.notes and PASSWORD in after else {}
+    assert view_at(log, target) == {**before, **kept}
+    written = list(log.read_stream(stream))[-1]
+    assert not plan.changes or written.causation == str(last)
 
 
 @given(histories())

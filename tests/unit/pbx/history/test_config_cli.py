@@ -11,6 +11,7 @@ import pytest
 from pbx.cli.main import main
 from pbx.commands import digest_secrets
 from pbx.domain import accounts
+from pbx.domain.environments import EnvironmentCreated
 from pbx.eventlog import Meta, UnknownEvent, open_log
 from pbx.router import DEFAULT_TABLE
 from pbx.settings_changes import SettingsChanges, Target
@@ -226,7 +227,9 @@ def test_an_event_of_a_newer_version_is_told(pbx: Pbx) -> None:
     log = open_log(pbx.data)
     event = UnknownEvent(type="rules.changed.v1", data=b'{"rules":[["1","night"],["2","day"]]}')
     log.append("domain/a.dom", 1, [event], Meta(actor="x"))
+    log.append("domain/a.dom", 2, [EnvironmentCreated()], Meta(actor="x"))
     log.close()
-    assert '+1: ["1", "night"]' in pbx("config", "log", "a.dom")
-    position = last(pbx, "a.dom")["position"]
+    assert "rules" in pbx("config", "show", "a.dom")
+    assert "+1: ['1', 'night']" in pbx("config", "log", "a.dom")
+    position = last(pbx, "a.dom")["position"] - 1
     assert "is no setting" in pbx.refused("config", "revert", str(position))
