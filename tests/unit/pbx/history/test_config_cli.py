@@ -12,6 +12,7 @@ from pbx.cli.main import main
 from pbx.commands import digest_secrets
 from pbx.domain import accounts
 from pbx.domain.environments import EnvironmentCreated
+from pbx.domain.rules import RulesChanged, StoredRule
 from pbx.eventlog import Meta, UnknownEvent, open_log
 from pbx.router import DEFAULT_TABLE
 from pbx.settings_changes import SettingsChanges, Target
@@ -225,11 +226,30 @@ def test_a_group_comes_back_whole(pbx: Pbx) -> None:
 
 def test_an_event_of_a_newer_version_is_told(pbx: Pbx) -> None:
     log = open_log(pbx.data)
-    event = UnknownEvent(type="rules.changed.v1", data=b'{"rules":[["1","night"],["2","day"]]}')
+    event = UnknownEvent(type="plan.changed.v1", data=b'{"rows":[["1","night"],["2","day"]]}')
     log.append("domain/a.dom", 1, [event], Meta(actor="x"))
     log.append("domain/a.dom", 2, [EnvironmentCreated()], Meta(actor="x"))
     log.close()
-    assert "rules" in pbx("config", "show", "a.dom")
-    assert "+1: ['1', 'night']" in pbx("config", "log", "a.dom")
+    assert "plan: " in pbx("config", "show", "a.dom")
+    assert '+1: ["1", "night"]' in pbx("config", "log", "a.dom")
     position = last(pbx, "a.dom")["position"] - 1
     assert "is no setting" in pbx.refused("config", "revert", str(position))
+
+
+def test_events_that_state_what_holds_are_reverted_without_being_known(pbx: Pbx) -> None:
+    """Signal Rules: this package knows nothing of them."""
+
+    def rule(name: str) -> StoredRule:
+        return "5", name, (("Time Of Day", "in", "22:00-06:00"),), (("Reject", "480"),), ""
+
+    log = open_log(pbx.data)
+    log.append("domain/a.dom", 1, [RulesChanged(rules=(rule("night"),))], Meta(actor="x"))
+    log.append("domain/a.dom", 2, [RulesChanged(rules=(rule("night"), rule("day")))], Meta())
+    log.close()
+    listed = pbx.json("config", "log", "a.dom")
+    assert isinstance(listed, list)
+    first, second = (change["position"] for change in listed[1:])
+    shown = pbx("config", "revert", str(second), "--yes")
+    assert '-2: ["5", "day", ' in shown and "night" not in shown
+    pbx("config", "revert", str(first), "--yes")
+    assert pbx.json("config", "show", "a.dom") == {"exists": True}
