@@ -32,10 +32,7 @@ $(VENV)/.installed-run: pyproject.toml setup.py scripts/install $(NATIVE)
 $(VENV)/.installed-test: pyproject.toml setup.py scripts/install $(NATIVE)
 	@scripts/install test
 
-$(VENV)/.installed-soak: $(VENV)/.installed-test ## Kill nodes and the broker under 50 calls/s: SECONDS=600
-	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s tests/interop/test_soak.py $(ARGS)
-
-bench: $(VENV)/.installed-test
+$(VENV)/.installed-bench: $(VENV)/.installed-test
 	@scripts/install bench
 
 unit: $(VENV)/.installed-test ## Tests without real programs, coverage of sip and media >= 95 %
@@ -50,6 +47,9 @@ interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamai
 
 race: $(VENV)/.installed-test ## Two nodes decide on the same accounts over Kafka, 10,000 times
 	RACES=10000 $(BIN)/pytest -q -s tests/interop/test_kafka_race.py $(ARGS)
+
+soak: $(VENV)/.installed-test ## Kill nodes and the broker under 50 calls/s: SECONDS=600
+	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s tests/interop/test_soak.py $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Measure beside the peers, writes benchmarks/RESULTS.md
 	$(PYTHON3) -m benchmarks $(ARGS)
