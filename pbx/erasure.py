@@ -12,17 +12,19 @@ taken out of it: events are never rewritten. The result says how many events tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from pbx.commands import ACCOUNT as ACCOUNTS
 from pbx.commands import Administration, load
 from pbx.domain import accounts
-from pbx.domain.calls import CALLS, CallEnded, CallErased, erased_subject, named_account
+from pbx.domain.calls import CallEnded, CallErased, erased_subject, named_account
+from pbx.domain.cdrs import cdr_stream
 from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.eventlog.registry import PERSONAL_FORM
 from pbx.kernel.errors import DomainError
-from pbx.kernel.events import EVENT_TYPES
+from pbx.kernel.events import EVENT_TYPES, Event, EventType
 
 
 class Erased(NamedTuple):
@@ -83,20 +85,25 @@ def _was_erased(log: EventLog, call_id: str, event: CallErased) -> bool:
 
 
 def _clear_events(log: EventLog, call_id: str, account: str) -> int:
-    """Events of the call that name the account in clear."""
+    """Events of the call, and of its record, that name the account in clear."""
     count = 0
-    for record in log.read_stream(f"call/{call_id}"):
+    for record in chain(log.read_stream(f"call/{call_id}"), log.read_stream(cdr_stream(call_id))):
         row = EVENT_TYPES.get(record.type)
-        if row is None or not row.personal or row.category != CALLS:
+        if row is None or not row.tells_of_persons:
             continue
         if f'"{PERSONAL_FORM}'.encode() in record.data:
             continue
-        event = record.event
-        texts = [text for field in row.personal for text in _texts(getattr(event, field))]
-        if any(named_account(text) == account for text in texts):
+        if any(named_account(text) == account for text in _personal(record.event, row)):
             count += 1
     return count
 
 
-def _texts(value: str | tuple[str, ...]) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else value
+def _personal(event: Event, row: EventType) -> Iterator[str]:
+    """The texts of an event that may tell of a person."""
+    for field in row.personal:
+        value = getattr(event, field)
+        yield from (value,) if isinstance(value, str) else value
+    for field, parts in row.personal_items:
+        for item in getattr(event, field):
+            for part in parts:
+                yield getattr(item, part)

@@ -1,4 +1,5 @@
-"""The project role: follows the log, keeps the read model and the CDR files, delivers webhooks.
+"""The project role: keeps the read model and the CDR files as the log says, publishes call records,
+delivers webhooks.
 
 Nothing waits for it: while it is down or behind, or its database is away, calls go on, and it
 catches up by itself.
@@ -79,7 +80,12 @@ def _delivering(data: DataDirectory, settings: Settings) -> Iterator[None]:
 
 
 def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:
-    event_log = open_log(data.path, unseal="personal")
+    event_log = open_log(
+        data.path,
+        node=settings.server.node,
+        unseal="personal",
+        seal_personal=settings.privacy.seal_calls,
+    )
     try:
         database = _opened(data, settings, context, asked)
         if database is None:
@@ -113,7 +119,7 @@ def _opened(
 def _share(
     event_log: EventLog, database: Database, settings: Settings, context: RoleContext, asked: int
 ) -> int:
-    share = Share(event_log, database, text_files=settings.cdr.text_files)
+    share = Share(event_log, database, text_files=settings.cdr.text_files, feed=settings.cdr.feed)
     share.tick()
     stop = threading.Event()
     worker = threading.Thread(target=share.run, args=(stop,), name="share")

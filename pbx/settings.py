@@ -752,6 +752,11 @@ class CdrSettings:
         "Write DATA/CDRs/YYYY-MM-DD.cdr besides the table. Nodes that fill one database from one "
         "log have no one order of records: they write none, whatever this says.",
     )
+    feed: bool = key(
+        True,
+        "Write each call record to the log as an event, too, for feeds, webhooks and the topic "
+        "pbx.cdrs of Kafka. When it is switched on, records of the past follow.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

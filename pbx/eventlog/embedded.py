@@ -276,7 +276,7 @@ class EmbeddedLog:
     ) -> Iterator[Record]:
         head = self.head()
         # Settings are thin among calls: find their positions by the stream key, then fetch those.
-        if category != "pbx.calls" and head - after > FAR_BEHIND:
+        if category not in ("pbx.calls", "pbx.cdrs") and head - after > FAR_BEHIND:
             by_key = inside.replace("+", "")
             rows = self._query(
                 f"SELECT position FROM events WHERE position > ? AND position <= ?{by_key}",

@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 from pbx.eventlog.registry import CATEGORY_OF_PREFIX, OTHER_CATEGORY, prefixes_of
 
+_MANY: Final = ("call", "cdr")
+"""Kinds of streams that most events are about."""
 MAX_THIN: Final = 50
 """Streams named one by one up to which they are looked up by key instead of by scanning."""
 
@@ -75,7 +77,7 @@ def thin_streams(streams: Sequence[str], *, all_of_them: bool) -> Condition | No
         if not any(sign in stream for sign in "*?"):
             parts.append("stream = ?")
             values.append(stream)
-        elif all_of_them and slash and rest == "*" and kind != "call" and kind.isalpha():
+        elif all_of_them and slash and rest == "*" and kind not in _MANY and kind.isalpha():
             parts.append("(stream >= ? AND stream < ?)")
             values += [f"{kind}/", f"{kind}0"]
         else:

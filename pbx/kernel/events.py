@@ -21,7 +21,8 @@ SEALED: Final = msgspec.Meta(extra={"sealed": True})
 
 #: Marks a field that tells of a person: who called whom, from where. Stored encrypted on request
 #: (``privacy.seal_calls``), with the key of the account that its text names. A text, or a tuple of
-#: texts, each of which is sealed by itself.
+#: texts, each of which is sealed by itself. Also in structs that are items of a field of the event
+#: (``tuple[Struct, ...]``).
 PERSONAL: Final = msgspec.Meta(extra={"personal": True})
 
 
@@ -53,6 +54,13 @@ class EventType(msgspec.Struct, frozen=True):
     """Fields stored encrypted."""
     personal: tuple[str, ...] = ()
     """Fields stored encrypted on request."""
+    personal_items: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Fields that are lists of structs, each with those of their fields that are so, too."""
+
+    @property
+    def tells_of_persons(self) -> bool:
+        """Whether it has fields that are stored encrypted on request."""
+        return bool(self.personal or self.personal_items)
 
 
 EVENT_TYPES: Final[dict[str, EventType]] = {}
@@ -95,6 +103,7 @@ def event(
             expendable=expendable,
             sealed=sealed_fields(struct),
             personal=marked_fields(struct, "personal"),
+            personal_items=marked_items(struct, "personal"),
         )
         EVENT_TYPES[name] = row
         TYPE_OF[struct] = row
@@ -127,7 +136,24 @@ def sealed_fields(struct: type[Event]) -> tuple[str, ...]:
     return marked_fields(struct, "sealed")
 
 
-def marked_fields(struct: type[Event], mark: str) -> tuple[str, ...]:
+def marked_items(struct: type[Event], mark: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The fields of `struct` that are ``tuple[Item, ...]`` of a struct which has fields with
+    `mark`, and the names of these."""
+    info = msgspec.inspect.type_info(struct)
+    assert isinstance(info, msgspec.inspect.StructType)
+    found = []
+    for field in info.fields:
+        kind = field.type
+        if isinstance(kind, msgspec.inspect.VarTupleType) and isinstance(
+            kind.item_type, msgspec.inspect.StructType
+        ):
+            names = marked_fields(kind.item_type.cls, mark)
+            if names:
+                found.append((field.name, names))
+    return tuple(found)
+
+
+def marked_fields(struct: type[msgspec.Struct], mark: str) -> tuple[str, ...]:
     """Names of the fields of `struct` whose annotation has `mark`: ``str``, or ``tuple[str, ...]``
     if they are personal."""
     names = []

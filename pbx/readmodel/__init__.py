@@ -14,10 +14,12 @@ from typing import Final
 
 from pbx.eventlog import EventLog, Position
 from pbx.kernel.errors import LagTimeout, ProjectionStopped, ReadModelAway, ReadModelError
+from pbx.readmodel.cdr_feed import CdrFeed
 from pbx.readmodel.cdr_files import CdrFiles
 from pbx.readmodel.database import READ_MODEL_FILE, Database, SqliteDatabase
 from pbx.readmodel.partitions import concerned, is_partitioned, views_of
 from pbx.readmodel.projections import PROJECTION_NAMES, all_projections
+from pbx.readmodel.projections.cdrs import RULES
 from pbx.readmodel.runner import (
     POLL_S,
     Checkpoint,
@@ -47,20 +49,34 @@ def open_read_model(data_dir: Path, url: str = "") -> Database:
 
 
 def make_projector(
-    log: EventLog, database: Database, partition: str = "", *, text_files: bool = True
+    log: EventLog,
+    database: Database,
+    partition: str = "",
+    *,
+    text_files: bool = True,
+    feed: bool = False,
 ) -> Projector:
     """All projections over one partition of `log`.
 
     With `text_files` call records go to files in the data directory, too; only where the log has
-    one order of records, that of one partition.
+    one order of records, that of one partition. With `feed` they go into the log as events, as
+    those of the node that `log` was opened as.
     """
     view = views_of(log, database)[partition]
     recall_skipped(log, database)
-    if not text_files or is_partitioned(log, database):
-        projections = all_projections(view)
-    else:
+    files = None
+    if text_files and not is_partitioned(log, database):
         files = CdrFiles(database, database.folder / CDR_FOLDER)
-        projections = all_projections(view, files.export)
+    published = None
+    if feed:
+        published = CdrFeed(log, database, partition, node=log.node, rules=RULES)
+
+    def export() -> bool:
+        if files is not None:
+            files.export()
+        return published is not None and published.publish()
+
+    projections = all_projections(view, export)
     projector = Projector(view, database, projections, partition=partition)
     if recall_skipped(log, database):  # it dropped those of another log
         projector.reload()
@@ -130,6 +146,7 @@ __all__ = [
     "CDR_FOLDER",
     "PROJECTION_NAMES",
     "READ_MODEL_FILE",
+    "CdrFeed",
     "CdrFiles",
     "Checkpoint",
     "Database",

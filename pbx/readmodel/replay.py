@@ -41,6 +41,7 @@ from sqlalchemy import (
 from pbx.eventlog import START, EventLog, Position
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.errors import LagTimeout, ProjectionStopped
+from pbx.readmodel.cdr_feed import mark_replaced
 from pbx.readmodel.database import Database
 from pbx.readmodel.partitions import concerned, views_of
 from pbx.readmodel.projection import Projection, write_rows
@@ -237,6 +238,7 @@ class Rebuild:
             self._level(name, connection, lock=True)
             with self._copy.read() as source:
                 for table, keys in parts:
+                    mark_replaced(connection, source, name, (str(key[0]) for key in keys))
                     _write_part(connection, source, table, keys)
             self._renew(connection, name)
             at_last()

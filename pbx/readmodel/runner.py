@@ -39,6 +39,7 @@ from pbx.kernel.errors import (
     ReadModelAway,
 )
 from pbx.kernel.events import Event
+from pbx.readmodel.cdr_feed import forget_feed
 from pbx.readmodel.database import Database
 from pbx.readmodel.partitions import concerned
 from pbx.readmodel.projection import Projection, insert_missing, run_rows, write_rows
@@ -333,6 +334,7 @@ class Projector:
                 ]
                 store_checkpoints(connection, anew, self._clock.wall_ns())
                 forget_files(connection, name)
+                forget_feed(connection, name)
         self._load()
 
     def _start_again(self) -> None:

@@ -37,10 +37,13 @@ def share_of(partitions: int, nodes: int, rank: int) -> int:
 class Share:
     """The projectors of this node. Used by one thread at a time."""
 
-    def __init__(self, log: EventLog, database: Database, *, text_files: bool = True) -> None:
+    def __init__(
+        self, log: EventLog, database: Database, *, text_files: bool = True, feed: bool = False
+    ) -> None:
         self._log = log
         self._database = database
         self._text_files = text_files
+        self._feed = feed
         self._workers: dict[str, _Worker] = {}
         self._applied = 0
         self._trouble = ""
@@ -118,7 +121,11 @@ class Share:
     def _start(self, partition: str) -> None:
         try:
             projector = make_projector(
-                self._log, self._database, partition, text_files=self._text_files
+                self._log,
+                self._database,
+                partition,
+                text_files=self._text_files,
+                feed=self._feed,
             )
         except BaseException:
             self._database.lease_of(partition).release()

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0004"
+HEAD_REVISION: Final = "0005"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -243,6 +243,7 @@ cdrs = Table(
     _number("legs"),
     Column("partition", _TEXT, nullable=False, server_default=""),
     Index(None, "end_ns"),
+    Index(None, "partition", "position"),
 )
 
 cdr_legs = Table(
@@ -295,3 +296,20 @@ cdr_files = Table(
     _big("size_bytes"),  # what of the file is known to be right
 )
 """How far the text files of call records are written (:mod:`pbx.readmodel.cdr_files`)."""
+
+cdr_feed = Table(
+    "cdr_feed",
+    metadata,
+    _text("partition", key=True),
+    Column("position", BigInteger, nullable=False),  # of call.ended: up to here all are published
+)
+"""How far new call records are published as events (:mod:`pbx.readmodel.cdr_feed`)."""
+
+cdr_changed = Table(
+    "cdr_changed",
+    metadata,
+    _text("call_id", key=True),
+    _text("partition"),
+    _big("changed_ns"),
+)
+"""Call records that were changed and are to be published once more."""

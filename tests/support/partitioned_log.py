@@ -20,7 +20,7 @@ class PartitionedMemoryLog(MemoryLog):
     def __init__(self, count: int = 4) -> None:
         super().__init__(node="n1")
         names = ["pbx.config/0"]
-        for category in ("pbx.calls", "pbx.bindings"):
+        for category in ("pbx.calls", "pbx.bindings", "pbx.cdrs"):
             names += [f"{category}/{number}" for number in range(count)]
         self._count = count
         self.views = {name: MemoryLog(codec=self.codec, node="n1") for name in names}

@@ -193,7 +193,7 @@ class Replica:
         """Whether the log has events that other nodes have a say in."""
         found = self._database.execute(
             "SELECT 1 FROM events WHERE stream NOT GLOB 'call/*' AND stream NOT GLOB 'node/*'"
-            " LIMIT 1"
+            " AND stream NOT GLOB 'cdr/*' LIMIT 1"
         ).fetchone()
         return found is not None
 

@@ -13,7 +13,7 @@ from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError, TopicAlreadyExistsError
 
-from pbx.eventlog.kafka.categories import CDRS, CONFIG, LOG_CATEGORIES
+from pbx.eventlog.kafka.categories import CONFIG, LOG_CATEGORIES
 from pbx.eventlog.kafka.wire import MAX_RECORD_BYTES
 from pbx.kernel.errors import LogUnavailable
 from pbx.settings import KafkaSettings
@@ -50,7 +50,7 @@ def plans(settings: KafkaSettings, brokers: int) -> list[TopicPlan]:
     replication = settings.replication or min(3, brokers)
     min_insync = settings.min_insync or max(1, replication - 1)
     found = []
-    for category in (*LOG_CATEGORIES, CDRS):
+    for category in LOG_CATEGORIES:
         days = _days(settings, category)
         found.append(
             TopicPlan(
@@ -72,7 +72,7 @@ def plans(settings: KafkaSettings, brokers: int) -> list[TopicPlan]:
 
 def _days(settings: KafkaSettings, category: str) -> int:
     """Configuration and bindings are folded from their beginning by a new node: for ever."""
-    if category in ("pbx.calls", "pbx.nodes", CDRS):
+    if category in ("pbx.calls", "pbx.nodes", "pbx.cdrs"):
         return settings.calls_days
     return settings.messages_days if category == "pbx.messages" else 0
 

@@ -13,9 +13,10 @@ from pbx.readmodel.projections.cdrs import CdrProjection
 
 
 def all_projections(
-    log: EventLog, export_cdrs: Callable[[], None] = lambda: None
+    log: EventLog, export_cdrs: Callable[[], bool | None] = lambda: None
 ) -> list[Projection]:
-    """New instances of all projections over `log`; `export_cdrs` is called when there are new."""
+    """New instances of all projections over `log`; `export_cdrs` is called when there are new,
+    and again soon if it says so."""
     return [
         DomainProjection(),
         AccountProjection(),

@@ -19,6 +19,7 @@ from pbx.domain.calls import CALLS, CallEnded, CallErased
 from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
 from pbx.readmodel.call_state import CallState, LegState
+from pbx.readmodel.cdr_feed import mark_changed
 from pbx.readmodel.cdr_files import rewrite_days
 from pbx.readmodel.projection import CallStates, ProjectionBase, write_rows
 from pbx.readmodel.tables import cdr_legs, cdrs
@@ -31,13 +32,16 @@ _NS_PER_DAY: Final = 86_400 * 1_000_000_000
 
 
 class CdrProjection(ProjectionBase):
-    """One row an ended call, one row each of its legs; `export` carries new rows further."""
+    """One row an ended call, one row each of its legs.
+
+    `export` carries new rows further; it is called again soon if it returns True or raises.
+    """
 
     name = "cdrs"
     categories = frozenset((CALLS,))
     tables = (cdrs, cdr_legs)
 
-    def __init__(self, log: EventLog, export: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, log: EventLog, export: Callable[[], bool | None] = lambda: None) -> None:
         self._states = CallStates(log, until_end=True)
         self._ended: dict[str, CallState] = {}
         """By call id: those that ended or were erased since the last flush."""
@@ -67,6 +71,7 @@ class CdrProjection(ProjectionBase):
         if self._erased:
             days = {day_of(leg.end_ns) for call in self._erased for leg in call.legs.values()}
             rewrite_days(connection, sorted(days))
+            mark_changed(connection, {call.call_id: self.partition for call in self._erased})
 
     def reset(self) -> None:
         self._states.clear()
@@ -83,8 +88,7 @@ class CdrProjection(ProjectionBase):
 
     def settled(self) -> None:
         if self._unexported:
-            self._unexported = False
-            self._export()
+            self._unexported = self._export() is True
 
 
 # Columns that are attributes of the same names of call and leg, and those that are not.
