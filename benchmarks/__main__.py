@@ -28,6 +28,7 @@ PARTS: Final = (
     ("memory", "Memory of bindings and calls", "≤ 8 KB a binding, ≤ 40 KB a relayed call"),
     ("eventlog", "The event log", "≥ 50,000 events/s appended and replayed, ten events ≤ 60 µs"),
     ("readmodel", "The read model", "≥ 50,000 events/s replayed in SQLite; PostgreSQL beside it"),
+    ("replay", "Calls beside a replay", "≥ 50,000 events/s in SQLite; no budget for the delay"),
     ("routing", "Routing decisions", "≥ 100,000 a second on a simple table"),
     ("cli", "Commands of administrators", "no budget"),
     ("rules", "Signal Rules", "ten rules ≤ 0.2 ms a call"),

@@ -92,20 +92,24 @@ class Running:
 
 
 @contextlib.contextmanager
-def ringlog(*, media: str, limits: str = "", accounts: int = 0) -> Iterator[Running]:
+def ringlog(
+    *, media: str, limits: str = "", accounts: int = 0, data: Path | None = None
+) -> Iterator[Running]:
     """Our server with alice, bob and `accounts` phones, trusting the loopback.
 
-    `media` is the media.engine; `limits` is more of that section of the settings.
+    `media` is the media.engine; `limits` is more of that section of the settings; `data` a
+    directory that is there already.
     """
-    data = Path(tempfile.mkdtemp(prefix="ringlog-bench-"))
-    config = data / "ringlog.toml"
+    folder = Path(tempfile.mkdtemp(prefix="ringlog-bench-"))
+    data = data or folder / "data"
+    config = folder / "ringlog.toml"
     config.write_text(
         f'[sip]\nclient_ips = ["127.0.0.0/8"]\nregister_min_s = 60\n'
         f'[media]\nengine = "{media}"\nng = "off"\n'
         f"[limits]\nrequests_per_s = 1000000.0\nrequests_burst = 1000000\n{limits}"
         '[log]\nlevel = "warning"\n'
     )
-    command = [*PBX, "serve", "--data", str(data / "data"), "--config", str(config)]
+    command = [*PBX, "serve", "--data", str(data), "--config", str(config)]
     process = subprocess.Popen(
         [*command, "--sip", f"{HOST}:0/udp"], stdout=subprocess.PIPE, text=True
     )
@@ -124,14 +128,14 @@ def ringlog(*, media: str, limits: str = "", accounts: int = 0) -> Iterator[Runn
     running = Running("ringlog", process, port)
     try:
         names = ["alice", "bob", *(f"phone{number}" for number in range(accounts))]
-        with administration(DataDirectory(data / "data"), "bench") as administrator:
+        with administration(DataDirectory(data), "bench") as administrator:
             administrator.create_domain(DOMAIN)
             for name in names:
                 administrator.create_account(f"{name}@{DOMAIN}", PASSWORD)
         yield running
     finally:
         running.stop()
-        shutil.rmtree(data, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

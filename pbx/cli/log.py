@@ -265,7 +265,7 @@ def event_fields(record: Record) -> dict[str, Any]:
     if isinstance(event, UnknownEvent):
         fields: dict[str, Any] = msgspec.json.decode(event.data, type=dict[str, Any])
         return fields
-    return {name: getattr(event, name) for name in event.__struct_fields__}
+    return {name: msgspec.to_builtins(getattr(event, name)) for name in event.__struct_fields__}
 
 
 def _show_line(record: Record) -> None:

@@ -121,6 +121,37 @@ def test_the_consumer_of_the_documentation_reads_what_nodes_read(
     assert len(wanted) >= 5
 
 
+def test_every_call_has_one_record_in_the_topic_and_the_documented_consumer_reads_them(
+    servers: list[ServerProcess], kafka_servers: list[str], settings: KafkaSettings
+) -> None:
+    """Both nodes project all calls into tables of their own; the node of a call publishes it."""
+    a_call_works(servers[0])
+
+    def told(server: ServerProcess) -> list[str]:
+        return sorted(e["stream"] for e in server.events() if e["type"] == "cdr.recorded.v1")
+
+    ended = {e["stream"] for e in servers[0].events() if e["type"] == "call.ended.v1"}
+    wanted = sorted(stream.replace("call/", "cdr/") for stream in ended)
+    assert len(wanted) >= 2
+    for server in servers:
+        await_condition(lambda server=server: told(server) == wanted, "the records at each node")
+
+    page = (ROOT / "docs" / "analytics.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    code = code.replace('"pbx.cdrs"', repr(f"{settings.prefix}pbx.cdrs"))
+    code = code.replace('"localhost:9092"', repr(kafka_servers))
+    code = code.replace('"earliest"', '"earliest", consumer_timeout_ms=3000')
+    said = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    assert len(said) == len(wanted), "a line each record, none of them twice"
+    (talked_ms,) = {
+        sum(e["data"].get("talk_ms", 0) for e in server.events() if e["type"] == "cdr.recorded.v1")
+        for server in servers
+    }
+    assert said[-1] == f"{len(wanted)} calls, {talked_ms / 1000:.0f} seconds"
+
+
 def test_the_log_on_kafka_is_left_only_on_purpose(servers: list[ServerProcess]) -> None:
     """A server that is stopped, then started without its brokers, must not go on alone."""
     first, _ = servers
