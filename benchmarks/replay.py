@@ -37,6 +37,8 @@ RATE: Final = 20.0
 """Calls a second: two cores also run SIPp twice, five processes of ours and the replay."""
 CALLS: Final = 400
 WARM: Final = 40
+PATIENCE: Final = 100
+"""Looks, a tenth of a second apart, for the records of the last calls."""
 
 
 class Figures:
@@ -93,12 +95,16 @@ def call(data: Path, url: str, port: int) -> Figures:
     log = open_log(data)
     database = open_read_model(data, url)
     try:
-        catch_up(log, database)
         query = select(cdrs.c.start_ns, cdrs.c.provision_ns).where(
             cdrs.c.end_ns >= since_ns, cdrs.c.start_ns >= since_ns, cdrs.c.provision_ns > 0
         )
-        with database.read() as connection:
-            found = connection.execute(query).all()
+        for _ in range(PATIENCE):  # the last calls are being written
+            catch_up(log, database)
+            with database.read() as connection:
+                found = connection.execute(query).all()
+            if len(found) >= CALLS:
+                break
+            time.sleep(0.1)
     finally:
         database.close()
         log.close()

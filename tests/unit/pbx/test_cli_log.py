@@ -19,6 +19,7 @@ from pbx.cli.story import Story
 from pbx.domain import calls as c
 from pbx.domain.accounts import AccountPasswordSet, DomainCreated
 from pbx.domain.bindings import BindingAdded
+from pbx.domain.cdrs import CdrRecorded, RecordedLeg, cdr_stream
 from pbx.eventlog import (
     ANY_VERSION,
     EmbeddedLog,
@@ -520,3 +521,15 @@ def test_schemas_are_written_where_one_says(
     (tmp_path / "file").write_text("")
     assert main(["log", "schema", "--out", str(tmp_path / "file")]) == 1
     assert "cannot write" in capsys.readouterr().err
+
+
+def test_a_call_record_is_shown_with_its_legs(log: EmbeddedLog, pbx: Pbx) -> None:
+    legs = (RecordedLeg(leg_id="a", role="A"), RecordedLeg(leg_id="b", role="B", ordinal=1))
+    write(log, cdr_stream("c1"), CdrRecorded(call_id="c1", rules=1, talk_ms=60_000, legs=legs))
+    (shown,) = objects(pbx("log", "--json", "--type", "cdr.*"))
+    assert (shown["stream"], shown["data"]["talk_ms"]) == ("cdr/c1", 60_000)
+    assert shown["data"]["legs"] == [
+        {"leg_id": "a", "role": "A"},
+        {"leg_id": "b", "role": "B", "ordinal": 1},
+    ]
+    assert "talk_ms=60000" in pbx("log", "--stream", "cdr/c1")

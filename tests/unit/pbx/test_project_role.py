@@ -20,6 +20,7 @@ from pbx.readmodel.tables import domains
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Settings
 from pbx.settings_source import load_settings
+from tests.support.call_histories import history, write_history
 
 
 @pytest.fixture
@@ -52,6 +53,25 @@ def test_what_is_in_the_log_at_the_stop_is_projected(data: DataDirectory, text_f
         names = connection.execute(select(domains.c.name)).scalars().all()
     database.close()
     assert names == ["a.example"]
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_call_records_become_events_of_this_node(data: DataDirectory, feed: bool) -> None:
+    with closing(open_log(data.path, node="n1")) as log:
+        write_history(log, history(2, 20))
+    settings = load_settings(
+        overrides={
+            "cdr": {"feed": feed},
+            "server": {"node": "n1"},
+            "privacy": {"seal_calls": True},
+        }
+    )
+    assert run(StopWhenReady(data, settings)) == 0
+    with closing(open_log(data.path, unseal=False)) as log:
+        ended = list(log.read(types=["call.ended.*"]))
+        told = list(log.read(category="pbx.cdrs"))
+    assert len(told) == (len(ended) if feed else 0)
+    assert all(record.node == "n1" and b"@example.org" not in record.data for record in told)
 
 
 def test_a_projector_that_dies_takes_the_role_with_it(
