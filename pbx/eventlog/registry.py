@@ -205,7 +205,7 @@ class Codec:
                 fields[name] = self._opened(type_name, name, value)
         for name, item, part in _personal_items(row, fields) if row is not None else ():
             if str(item[part]).startswith(PERSONAL_FORM):
-                item[part] = self._unseal_personal(type_name, name, item[part])
+                item[part] = self._opened(type_name, name, item[part])
         while step is not None:
             fields = step.convert(fields)
             type_name = step.target
