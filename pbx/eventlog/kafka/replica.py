@@ -477,8 +477,13 @@ class Verdicts:
         self._database.close()
 
 
-def next_session(path: Path, above: int = 0) -> int:
-    """A session number that this log has not used, and higher than `above`; durable on return."""
+def next_session(path: Path, above: int = 0, *, now_us: int = 0) -> int:
+    """A session number that this log has not used, and higher than `above`; durable on return.
+
+    `now_us`, microseconds of wall time, is the least of it. Copies of one directory would count on
+    alike and take each other's records for repetitions of their own; so the one that begins later
+    ends the other's session, and both learn of each other.
+    """
     with closing(_connect(path)) as database:
         try:
             database.execute("PRAGMA synchronous = FULL")
@@ -486,7 +491,7 @@ def next_session(path: Path, above: int = 0) -> int:
             (value,) = database.execute(
                 "SELECT value FROM cluster WHERE name = 'session'"
             ).fetchone()
-            session = max(int(value), above) + 1
+            session = max(int(value) + 1, above + 1, now_us)
             database.execute("UPDATE cluster SET value = ? WHERE name = 'session'", (str(session),))
             database.execute("COMMIT")
         except sqlite3.Error as error:

@@ -288,7 +288,7 @@ class Shipper:
             if self._stopping:
                 return
             places = dict(self._places)
-        number = next_session(self._path, self._above)
+        number = next_session(self._path, self._above, now_us=time.time_ns() // 1000)
         session = Session(self._connect(), self._writer, number, places, self._broke)
         with self._changed:
             self._session = session

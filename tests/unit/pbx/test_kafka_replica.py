@@ -206,6 +206,8 @@ def test_sessions_never_repeat(node: MakeNode) -> None:
     first = next_session(a.path)
     assert next_session(a.path) == first + 1
     assert next_session(a.path, above=50) == 51
+    assert next_session(a.path, now_us=1_000_000) == 1_000_000
+    assert next_session(a.path, now_us=999_999) == 1_000_001  # the clock was set back
 
 
 def test_verdicts_are_remembered_for_a_while(
