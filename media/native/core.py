@@ -290,7 +290,7 @@ class RelayCore:
             return None
         config = stream.config
         if config is None:
-            return stream.drop(DropReason.IDLE)
+            return None  # not counted: the counters are those of what arrives
         if not control and not config.enabled_out:
             return None  # a hold: the audio path goes on without being heard
         destination = self._destination(stream, config)

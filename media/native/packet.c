@@ -422,8 +422,10 @@ bool packet_receive(struct table *table, struct ring *ring, struct stream *strea
 bool packet_aim(struct table *table, struct stream *stream, bool control, struct forward *out)
 {
     const struct config *config = atomic_load(&stream->config);
+    /* No counter of the stream is written here: they are the worker's, and whoever reads them would
+     * wait for ever for a version that two threads have counted up at once. */
     if (config == NULL)
-        return drop(stream, DROP_IDLE);
+        return false;
     if (!control && !config->enabled_out)
         return false; /* a hold: the audio path goes on without being heard */
     if (!destination(table, stream, config, &out->destination))
