@@ -7,6 +7,9 @@ below are the reference that ``pbx settings`` prints.
 A key is declared with :func:`key`; what it accepts is its annotation (``int``, ``float``, ``bool``,
 ``str``) or, for anything richer, a *form*: a parser for one raw TOML value and the words that
 describe it in an error. A tuple is a TOML list of the same form.
+
+One file, over 600 lines: it is the reference of all settings, and holds nothing but declarations
+and the forms they use.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ On a machine that lacks one the test is left out and the summary says so in one 
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import os
 import shutil
@@ -92,6 +93,12 @@ def kafka_servers() -> Iterator[list[str]]:
 def _available(name: str) -> bool:
     if name == "kafka-broker":
         return importlib.util.find_spec("kafka") is not None and kafka_broker.installed()
+    if ".so." in name:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            return False
+        return True
     return shutil.which(name) is not None or importlib.util.find_spec(name) is not None
 
 

@@ -17,6 +17,8 @@ answered the others may take another.
 
 Order of life: :meth:`Hunt.open` (rules of arrival; nothing is sent) → :meth:`Hunt.start` (with the
 offer) → the listener's ``dial_answered`` or ``dial_failed``.
+
+Over 600 lines by a few: scopes and the hunt they make up call each other in both directions.
 """
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from media.codecs import opus
 from media.codecs.g711 import PCM_TO_ALAW
 from media.dsp.dtmf import tone_of as tone_of_digit
 from media.dsp.tones import Generator, amplitude, named
@@ -39,7 +38,7 @@ def tone_of(phone: Phone, skip_s: float = 0.5) -> Tone:
             48_000,
             111,
             15.0,
-            marks=pytest.mark.skipif(not opus.available(), reason="libopus is not installed"),
+            marks=pytest.mark.needs("libopus.so.0"),
         ),
     ],
 )
@@ -234,7 +233,7 @@ def test_comfort_noise_fills_a_pause_at_its_level() -> None:
     assert leg.bank.jitter.lost[leg.row] == 0
 
 
-@pytest.mark.skipif(not opus.available(), reason="libopus is not installed")
+@pytest.mark.needs("libopus.so.0")
 def test_opus_hides_every_tenth_packet_lost() -> None:
     lab = Lab()
     phone = lab.phone("OPUS", 48_000, 111)

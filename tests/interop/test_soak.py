@@ -1,5 +1,5 @@
 """Nodes and the broker are killed at random moments under calls: nothing acknowledged is lost,
-nothing is doubled. ``make soak SECONDS=600`` runs it; the tests of every day leave it out.
+nothing is doubled. ``make soak SECONDS=600`` runs it for long, the tests of every day for a while.
 
 ``SOAK_SEED=7`` draws other moments; the seed of a run is printed.
 """
@@ -30,12 +30,7 @@ from tests.support.cluster_node import contents
 from tests.support.server_process import ServerError, ServerProcess
 from tests.support.topics_reader import Stored, read_topics
 
-pytestmark = [
-    pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp"),
-    pytest.mark.skipif(
-        "SOAK_SECONDS" not in os.environ, reason="takes minutes of a machine of its own: make soak"
-    ),
-]
+pytestmark = pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp")
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))

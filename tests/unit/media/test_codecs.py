@@ -134,7 +134,7 @@ def test_sizes_that_do_not_fit_are_refused() -> None:
         _codecs.gsm_reset(np.array([-1]), np.zeros((1, _codecs.GSM_STATE), np.int32))
 
 
-@pytest.mark.skipif(not opus.available(), reason="libopus is not installed")
+@pytest.mark.needs("libopus.so.0")
 class TestOpus:
     def test_loss_is_repaired_from_the_next_packet(self) -> None:
         """In-band FEC (RFC 6716 §2.1.7): nearer to the truth than concealment without it."""
