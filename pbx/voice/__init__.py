@@ -1,0 +1,1 @@
+"""Voice applications: where calls, their sound and CG/PL programs meet."""
