@@ -286,14 +286,18 @@ def test_each_of_several_personal_texts_is_sealed_by_itself() -> None:
     keys = memory_keys()
     codec = Codec(keys, seal_personal=True)
     keys.seal("account/ann@example.org", "x", "y", "its key exists")
-    steps = ("alias: ann@example.org (401 is an alias)", "result: bob@example.org (account)", "")
-    routed = CallRouted(address="sip:401@example.org", outcome="account", steps=steps)
+    steps = (
+        "alias: ann@example.org (40155512 is an alias)",
+        "result: bob@example.org (account)",
+        "",
+    )
+    routed = CallRouted(address="sip:40155512@example.org", outcome="account", steps=steps)
     ruled = RulesEvaluated(stage="at once", trace=('rule "x": From is bob@example.org: yes',))
     for event in (routed, ruled):
         name, data = codec.encode("call/1", event)
         assert b"ann@" not in data
         assert b"bob@" not in data
-        assert b"401" not in data
+        assert b"40155512" not in data  # long enough not to turn up in a ciphertext
         assert codec.decode("call/1", name, data) == event
         assert Codec().decode("call/1", name, data) != event
         clear = Codec().encode("call/1", event)[1]
