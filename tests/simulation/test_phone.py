@@ -395,6 +395,33 @@ def test_a_missing_ack_is_repeated_and_a_missing_forever_ends_the_call() -> None
     assert [violation.rule for violation in lab.surroundings.violations] == ["no-ack"]
 
 
+def test_a_server_that_heard_nothing_for_64_t1_owes_no_ack(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has given the INVITE up (Timer B), and CANCEL needs a provisional response first."""
+    lab = PhoneLab()
+    cut: set[str] = set()
+    send = FakeNetwork.send
+
+    def lose(network: FakeNetwork, data: bytes, source: Address, destination: Address) -> bool:
+        return source[0] not in cut and send(network, data, source, destination)
+
+    monkeypatch.setattr(FakeNetwork, "send", lose)
+    script = CalleeScript(answer_after_s=60.0, reject=480)
+    a, b, c, d = (lab.phone(name) for name in "abcd")
+    cut.add(b.host)
+    lab.call(a, b, callee_script=script)
+    lab.run(33)
+    cut.remove(b.host)
+    lab.run(100)
+    assert [(v.phone, v.rule) for v in lab.surroundings.violations] == [("a", "no-response")]
+    lab.call(c, d, callee_script=script)
+    lab.run(20)
+    cut.add(c.host)  # it has heard that d rings
+    lab.run(100)
+    assert ("d", "no-ack") in [(v.phone, v.rule) for v in lab.surroundings.violations]
+
+
 def test_session_timer_refreshes_a_live_call_and_ends_a_dead_one() -> None:
     """RFC 4028 §10: the side that does not refresh hangs up before the end of the interval."""
     lab = PhoneLab()

@@ -223,8 +223,8 @@ class FakeNetwork:
 
     # -- datagrams ---------------------------------------------------------------------------
 
-    def send(self, data: bytes, source: Address, destination: Address) -> None:
-        """Carry one datagram, or lose it."""
+    def send(self, data: bytes, source: Address, destination: Address) -> bool:
+        """Carry one datagram, or lose it: then False."""
         rng_random = self._rng.random
         faults = self.faults
         self.digest = crc32(data, self.digest)
@@ -244,8 +244,10 @@ class FakeNetwork:
             counters[fate] += 1
         if self.trace is not None:
             self.trace.append(Sighting(now, source, destination, data, fate))
-        if fate != "lost" and fate != "blocked":
-            self.scheduler.at(when, self._deliver, data, source, destination)
+        if fate == "lost" or fate == "blocked":
+            return False
+        self.scheduler.at(when, self._deliver, data, source, destination)
+        return True
 
     def send_media(self, data: bytes, source: Address, destination: Address) -> None:
         """Carry one RTP packet: delayed but never lost, so that silence means one-way audio."""

@@ -351,7 +351,7 @@ class PhoneCall(MidCall):
             server.respond(504)
             self.end("refused", 504)
             return
-        self.phone.transmit(server.response, server.source)
+        server.send()
         interval_s *= 2
         self.progress_timer = self.phone.scheduler.after(
             interval_s, self._progress_again, interval_s

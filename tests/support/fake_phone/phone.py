@@ -195,17 +195,18 @@ class FakePhone:
 
     # -- sending -----------------------------------------------------------------------------
 
-    def transmit(self, data: bytes, destination: Address) -> None:
+    def transmit(self, data: bytes, destination: Address) -> bool:
+        """Send; False if the network will not deliver it."""
         if not self.powered:
-            return
+            return False
         if self.repeats:
-            self.network.send(data, self.address, destination)
-            return
+            return self.network.send(data, self.address, destination)
         if self._stream is None or not self._stream.open:
             self._buffer = b""
             local = (self.host, 30000 + self._counter % 30000)
             self._stream = self.network.connect(local, self.server, self)
         self._stream.send(data)
+        return True
 
     def request(
         self,
@@ -540,8 +541,12 @@ class FakePhone:
         return self.network.was_disturbed(self.host, self.server[0], since)
 
     def expect_ack_lost(self, server: PhoneServer) -> None:
-        """A final response to INVITE stayed without ACK for 64*T1."""
-        if not self.disturbed(server.born):
+        """A final response to INVITE stayed without ACK for 64*T1.
+
+        A server that heard nothing from us for 64*T1 has given the INVITE up (RFC 3261 §17.1.1.2,
+        Timer B), without a CANCEL, which needs a provisional response (§9.1).
+        """
+        if server.heard and not self.disturbed(server.born):
             self.report("no-ack", f"for {server.status}", server.request)
 
 

@@ -159,6 +159,7 @@ class PhoneServer:
         "acked",
         "born",
         "deadline",
+        "heard",
         "interval",
         "invite",
         "on_unacknowledged",
@@ -184,6 +185,8 @@ class PhoneServer:
         self.deadline = 0.0
         self.timer: Timer | None = None
         self.born = phone.clock.now
+        self.heard = False
+        """Whether a response went through before the other side's Timer B or F."""
         self.on_unacknowledged: Callable[[], None] | None = None
         phone.servers[request.branch, request.method] = self
 
@@ -194,7 +197,7 @@ class PhoneServer:
             return
         self.status = status
         self.response = response_bytes(self.request, status, self.to_tag, headers, body)
-        phone.transmit(self.response, self.source)
+        self.send()
         if status < 200:
             return
         if self.invite:
@@ -212,7 +215,14 @@ class PhoneServer:
         if heard.raw != self.request.raw:
             self.phone.report("retransmission-differs", heard.method, heard)
         if self.response and not (self.invite and 200 <= self.status < 300):
-            self.phone.transmit(self.response, self.source)
+            self.send()
+
+    def send(self) -> None:
+        """Send the last response, perhaps once more."""
+        phone = self.phone
+        delivered = phone.transmit(self.response, self.source)
+        if delivered and phone.clock.now < self.born + TIMEOUT_S:
+            self.heard = True
 
     def acknowledged(self) -> None:
         """The ACK arrived, for a failure in this transaction or for a 2xx in the dialog."""
@@ -231,7 +241,7 @@ class PhoneServer:
                 self.on_unacknowledged()
             phone.expect_ack_lost(self)
             return
-        phone.transmit(self.response, self.source)
+        self.send()
         self.interval = min(self.interval * 2, T2_S)
         self.timer = phone.scheduler.after(
             min(self.interval, self.deadline - phone.clock.now), self._fire
