@@ -21,6 +21,7 @@ from pbx.eventlog import EventLog, open_log
 from pbx.kernel.errors import LogError, ReadModelAway, ReadModelError
 from pbx.readmodel import Database, open_read_model
 from pbx.readmodel.share import Share
+from pbx.readmodel.webhook_rows import WebhookRows
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Settings
 from pbx.webhooks.worker import deliver_until
@@ -66,8 +67,16 @@ def _asked_to_stop() -> Iterator[int]:
 def _delivering(data: DataDirectory, settings: Settings) -> Iterator[None]:
     """Webhooks are delivered meanwhile, on a thread of their own."""
     stop = threading.Event()
+
+    def shared() -> WebhookRows:
+        # Leases lie in sessions, and those are not for two threads: a database of its own.
+        database = open_read_model(data.path, settings.readmodel.url)
+        return WebhookRows(database, settings.server.node)
+
     worker = threading.Thread(
-        target=deliver_until, args=(stop, data.path, settings.webhooks), name="webhooks"
+        target=deliver_until,
+        args=(stop, data.path, settings.webhooks, shared if settings.readmodel.url else None),
+        name="webhooks",
     )
     if settings.webhooks.deliver:
         worker.start()

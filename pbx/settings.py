@@ -849,8 +849,9 @@ class WebhookSettings:
 
     deliver: bool = key(
         True,
-        "This node delivers. Of the nodes that share a log one should: each keeps its own "
-        "positions, so two deliver everything twice.",
+        "This node delivers. Nodes that share their tables (readmodel.url) share the webhooks out; "
+        "of nodes that share a log and have tables of their own one should deliver, since two "
+        "deliver everything twice.",
     )
     timeout_s: float = key(
         10.0, "Time a receiver has to answer a delivery.", unit="s", low=0.1, high=300

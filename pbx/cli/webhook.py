@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from pbx.cli.common import actor, add_options, data_directory, print_json, print_table
+from pbx.cli.common import (
+    actor,
+    add_options,
+    data_directory,
+    print_json,
+    print_table,
+    settings_of,
+)
 from pbx.cli.reading import as_json, show_time
 from pbx.kernel.errors import DomainError
 
@@ -18,7 +25,9 @@ if TYPE_CHECKING:
     from pbx.datadir import DataDirectory
     from pbx.domain.webhooks import WebhookState
     from pbx.eventlog import EmbeddedLog
+    from pbx.settings import Settings
     from pbx.webhooks.progress import Progress
+    from pbx.webhooks.store import ProgressStore
 
 NOW: Final = "now"
 START: Final = "start"
@@ -209,33 +218,45 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _status(arguments: argparse.Namespace) -> int:
     from pbx.webhooks.progress import level
-    from pbx.webhooks.store import PROGRESS_FILE, ProgressStore
 
     data = data_directory(arguments)
     hooks, head = _hooks(data)
-    store = ProgressStore(data.path / PROGRESS_FILE)
-    try:
-        rows = [(hook, level(store.load(hook.webhook_id), hook)) for hook in hooks]
-    finally:
-        store.close()
+    with contextlib.closing(_progress(data, settings_of(arguments))) as store:
+        rows = [
+            (hook, level(store.load(hook.webhook_id), hook), store.deliverer(hook.webhook_id))
+            for hook in hooks
+        ]
     if arguments.json:
-        print_json([_status_row(hook, progress, head) for hook, progress in rows])
+        print_json([_status_row(hook, progress, head, node) for hook, progress, node in rows])
         return 0
     print_table(
-        ("ID", "DELIVERED", "LAST (UTC)", "POSITION", "OF", "STATE"),
+        ("ID", "DELIVERED", "LAST (UTC)", "NODE", "POSITION", "OF", "STATE"),
         [
             (
                 hook.webhook_id,
                 progress.delivered,
                 show_time(progress.delivered_ns),
+                node or "-",
                 progress.after or "-",
                 head,
                 _condition(hook, progress),
             )
-            for hook, progress in rows
+            for hook, progress, node in rows
         ],
     )
     return 0
+
+
+def _progress(data: DataDirectory, settings: Settings) -> ProgressStore:
+    """How far webhooks got: this server's file, or what the nodes have in common."""
+    from pbx.webhooks.store import PROGRESS_FILE, ProgressFile, SharedProgress
+
+    if not settings.readmodel.url:
+        return ProgressFile(data.path / PROGRESS_FILE)
+    from pbx.readmodel import open_read_model
+    from pbx.readmodel.webhook_rows import WebhookRows
+
+    return SharedProgress(WebhookRows(open_read_model(data.path, settings.readmodel.url), ""))
 
 
 def _condition(hook: WebhookState, progress: Progress) -> str:
@@ -249,11 +270,12 @@ def _condition(hook: WebhookState, progress: Progress) -> str:
     return "on"
 
 
-def _status_row(hook: WebhookState, progress: Progress, head: str) -> dict[str, Any]:
+def _status_row(hook: WebhookState, progress: Progress, head: str, node: str) -> dict[str, Any]:
     return as_json(
         {
             "id": hook.webhook_id,
             "url": hook.url,
+            "node": node,
             "position": progress.after,
             "head": head,
             "delivered": progress.delivered,

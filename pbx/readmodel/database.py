@@ -31,6 +31,8 @@ READ_MODEL_FILE: Final = "readmodel.sqlite3"
 LEASE_FILE: Final = "readmodel.lock"
 COPY_PREFIX: Final = "replay-"
 """Of the folders of second copies."""
+PROJECTORS: Final = "projectors"
+"""The kind of work that a read model is there for."""
 BUSY_S: Final = 5.0
 """Longest wait for another process's transaction; batches of the projector take milliseconds."""
 MIGRATE_S: Final = 30.0
@@ -79,7 +81,8 @@ class Database(ABC):
 
     @abstractmethod
     def lease_of(self, partition: str) -> Holder:
-        """The lease of one partition of the log; one instance for each name."""
+        """The lease of one partition of the log, or by its name of other work that nodes share
+        out; one instance for each name."""
 
     @abstractmethod
     def second_copy(self) -> AbstractContextManager[Database]:
@@ -96,8 +99,9 @@ class Database(ABC):
         with self._available():
             return self._revision() == HEAD_REVISION
 
-    def members(self) -> tuple[int, int]:
-        """How many nodes project into this database, and the place of this one among them."""
+    def members(self, kind: str = PROJECTORS) -> tuple[int, int]:
+        """How many nodes do work of a kind with this database (project into it, if nothing else
+        is said), and the place of this one among them. Who asks is one of them from then on."""
         return 1, 0
 
     def leases_alive(self, partitions: Iterable[str]) -> bool:

@@ -27,7 +27,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, ProgrammingError
 
 from pbx.kernel.errors import ReadModelAway, ReadModelError
-from pbx.readmodel.database import MIGRATE_S, Database, reason_of
+from pbx.readmodel.database import MIGRATE_S, PROJECTORS, Database, reason_of
 from pbx.readmodel.tables import metadata
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class PostgresDatabase(Database):
             finally:
                 owner.close()
 
-    def members(self) -> tuple[int, int]:
-        return self.session.members(self.session.join("projectors"))
+    def members(self, kind: str = PROJECTORS) -> tuple[int, int]:
+        return self.session.members(self.session.join(kind))
 
     def leases_alive(self, partitions: Iterable[str]) -> bool:
         return self.session.check() and all(self.lease_of(p).is_held for p in partitions)

@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0005"
+HEAD_REVISION: Final = "0010"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -313,3 +313,21 @@ cdr_changed = Table(
     _big("changed_ns"),
 )
 """Call records that were changed and are to be published once more."""
+
+webhook_progress = Table(
+    "webhook_progress",
+    metadata,
+    _text("webhook_id", key=True),
+    _text("node"),  # that delivered last
+    _text("after"),  # token behind the last event that was delivered, or looked at and not wanted
+    _big("replays"),
+    _big("resumes"),
+    _big("delivered"),
+    _big("delivered_ns"),
+    _big("failures"),
+    _big("failing_since_ns"),
+    _big("next_try_ns"),
+    _text("error"),
+)
+"""How far webhooks got that nodes share out (:mod:`pbx.readmodel.webhook_rows`). The one table that
+is not derived: no event says what a receiver took. Without it they begin where they were made."""

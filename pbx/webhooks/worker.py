@@ -1,7 +1,8 @@
 """Delivers: a coroutine a webhook, on a loop of its own within the project role.
 
 A receiver that is slow makes its own webhook late and nobody else. A webhook whose orders change is
-stopped and begun again with the new ones.
+stopped and begun again with the new ones. Of nodes that share their tables each delivers its share
+of the webhooks; what a node held that died, the others go on with where it was.
 """
 
 from __future__ import annotations
@@ -22,14 +23,21 @@ from pbx.eventlog.folded import Folded
 from pbx.eventlog.watch import FeedWatch
 from pbx.kernel.clock import Clock, SystemClock
 from pbx.kernel.entropy import SystemEntropy
-from pbx.kernel.errors import BadPosition, LogError, PositionUnknown
+from pbx.kernel.errors import BadPosition, LogError, PositionUnknown, ReadModelError
 from pbx.settings import WebhookSettings
 from pbx.tokens import ReadableLog
 from pbx.webhooks import progress as steps
 from pbx.webhooks.commands import pause_webhook
 from pbx.webhooks.progress import Outcome, Progress, RetryPolicy, Rng
 from pbx.webhooks.signature import key_of, message_id, signed_headers
-from pbx.webhooks.store import PROGRESS_FILE, ProgressStore
+from pbx.webhooks.store import (
+    PROGRESS_FILE,
+    Overtaken,
+    ProgressFile,
+    ProgressStore,
+    SharedProgress,
+    SharedRows,
+)
 
 log = logging.getLogger("pbx.webhooks")
 
@@ -37,6 +45,8 @@ READ_AHEAD: Final = 100
 """Events read at once for a webhook: at most `BATCH_BYTES` of memory."""
 LOOK_S: Final = 0.5
 """How often the end is looked for."""
+SHARE_S: Final = 1.0
+"""How often nodes look whether another has come or died."""
 IDLE_S: Final = 1.0
 """How often a first webhook is looked for."""
 TROUBLE_S: Final = 5.0
@@ -91,6 +101,9 @@ class Deliveries:
         self._running: dict[str, tuple[WebhookState, asyncio.Task[None]]] = {}
         self._forgotten: set[str] = set()
         self._over = 0
+        self._share_at = 0.0
+        self._shared: list[str] = []
+        """What was wanted when the webhooks were shared out last."""
 
     def wanted(self) -> dict[str, WebhookState]:
         """The webhooks that are to deliver now, the oldest first, as many as may be."""
@@ -117,24 +130,46 @@ class Deliveries:
             await self._stop(list(self._running))
 
     async def _adjust(self) -> int:
-        """Start and stop what the newest orders start and stop; returns how many run."""
+        """Start and stop what the newest orders start and stop; returns how many are wanted."""
         wanted = self.wanted()
         await self._stop(
-            [name for name, (hook, _) in self._running.items() if wanted.get(name) != hook]
+            [
+                name
+                for name, (hook, task) in self._running.items()
+                if wanted.get(name) != hook or task.done()
+            ]
         )
         for name, state in self._hooks.states.items():
-            if not state.exists:
+            if not state.exists and name not in self._forgotten:
                 self._store.forget(name)
+                self._forgotten.add(name)
+        now = self._clock.monotonic()
+        if now >= self._share_at or self._shared != list(wanted):
+            await self._share_out(wanted)
+            self._share_at, self._shared = now + SHARE_S, list(wanted)
+        return len(wanted)
+
+    async def _share_out(self, wanted: Mapping[str, WebhookState]) -> None:
+        """Deliver as many as are this node's share."""
+        if self._running and not self._store.alive(self._running):
+            await self._stop(list(self._running))
+        share = self._store.share(len(wanted))
+        await self._stop(list(self._running)[share:])
         for name, hook in wanted.items():
-            if name not in self._running:
+            if len(self._running) >= share:
+                break
+            if name not in self._running and self._store.take(name):
                 self._running[name] = (hook, asyncio.create_task(self._deliver(hook)))
-        return len(self._running)
 
     async def _stop(self, names: Sequence[str]) -> None:
         tasks = [self._running.pop(name)[1] for name in names]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for name in names:
+            self._store.give(name)
+        if names:
+            self._share_at = 0.0
 
     async def _deliver(self, hook: WebhookState) -> None:
         client = self._connect(hook)
@@ -145,6 +180,9 @@ class Deliveries:
                     return
                 except (PositionUnknown, BadPosition) as error:
                     await self._pause(hook, str(error), "")
+                    return
+                except Overtaken as error:
+                    log.warning("%s", error)
                     return
                 except LogError as error:
                     log.error("webhook %s: %s", hook.webhook_id, error)
@@ -248,14 +286,25 @@ def _groups(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def deliver_until(stop: threading.Event, data: Path, settings: WebhookSettings) -> None:
-    """Deliver the webhooks of a data directory on this thread until `stop`."""
+def deliver_until(
+    stop: threading.Event,
+    data: Path,
+    settings: WebhookSettings,
+    shared: Callable[[], SharedRows] | None = None,
+) -> None:
+    """Deliver the webhooks of a data directory on this thread until `stop`.
+
+    `shared` opens the rows by which nodes share them out; without it this node delivers all.
+    """
+    said = ""
     while not stop.is_set():
         try:
             with contextlib.closing(open_log(data, unseal=False)) as shown:
-                _deliver_from(shown, stop, data, settings)
-        except LogError as error:
-            log.error("webhooks: %s", error)
+                _deliver_from(shown, stop, data, settings, shared)
+        except (LogError, ReadModelError) as error:
+            if str(error) != said:
+                log.error("webhooks wait: %s", error)
+            said = str(error)
             stop.wait(TROUBLE_S)
         except Exception:
             log.exception("the deliveries of webhooks failed; they begin anew")
@@ -263,7 +312,11 @@ def deliver_until(stop: threading.Event, data: Path, settings: WebhookSettings) 
 
 
 def _deliver_from(
-    shown: ReadableLog, stop: threading.Event, data: Path, settings: WebhookSettings
+    shown: ReadableLog,
+    stop: threading.Event,
+    data: Path,
+    settings: WebhookSettings,
+    shared: Callable[[], SharedRows] | None,
 ) -> None:
     """While there are no webhooks, only look for one: no keys, no HTTP client."""
     known = Folded(shown, "webhook", NO_WEBHOOK, evolve_webhook)
@@ -273,7 +326,7 @@ def _deliver_from(
             continue
         with (
             contextlib.closing(open_log(data)) as keyed,
-            contextlib.closing(ProgressStore(data / PROGRESS_FILE)) as store,
+            contextlib.closing(open_progress(data, shared)) as store,
         ):
             deliveries = Deliveries(
                 shown=shown,
@@ -285,6 +338,19 @@ def _deliver_from(
                 connect=lambda hook: _poster(hook, settings),
             )
             asyncio.run(deliveries.run(stop.is_set))
+
+
+def open_progress(data: Path, shared: Callable[[], SharedRows] | None) -> ProgressStore:
+    """Where the webhooks of a data directory keep how far they got."""
+    if shared is None:
+        return ProgressFile(data / PROGRESS_FILE)
+    store = SharedProgress(shared())
+    try:
+        store.adopt(data / PROGRESS_FILE)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def _poster(hook: WebhookState, settings: WebhookSettings) -> Client:

@@ -16,7 +16,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from tests.interop.peers.processes import await_condition
 from tests.interop.peers.sipp import Sipp, register
 from tests.support.feed_readers import CurlReader, Event, get, pages, read_websocket
 from tests.support.server_process import ServerProcess
+from tests.support.webhook_receiver import Receiver
 
 WEB = TRUSTING + "[web]\nheartbeat_s = 0.5\nstall_s = 2\nrequest_s = 1\n"
 TRAFFIC = {"type": "leg.*,call.*"}
@@ -264,46 +264,6 @@ def test_tls_uses_the_certificate_of_the_server(tmp_path: Path) -> None:
 # -------------------------------------------------------------------------------------- webhooks
 
 
-class Receiver:
-    """A receiver of webhooks that can be told to fail; a context manager."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[dict[str, str], bytes]] = []
-        self.status = 204
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                if receiver.status < 300:
-                    receiver.messages.append((headers, body))
-                self.send_response(receiver.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/in"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-
-    def __enter__(self) -> Receiver:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def positions(self) -> list[str]:
-        """Of the events, in the order of their first arrival."""
-        return list(dict.fromkeys(positions([json.loads(body) for _, body in self.messages])))
-
-
 @pytest.mark.needs("sipp")
 def test_webhooks_lose_nothing_over_failures_and_kills(tmp_path: Path) -> None:
     """The receiver refuses for a while, and the delivering role is killed twice."""
@@ -327,8 +287,10 @@ def test_webhooks_lose_nothing_over_failures_and_kills(tmp_path: Path) -> None:
             for event in s.events("--after", "0")
             if event["type"].startswith(("leg.", "call."))
         ]
-        await_condition(lambda: len(receiver.positions()) >= len(expected), "all is delivered")
-        assert receiver.positions() == expected
+        await_condition(
+            lambda: len(positions(receiver.events())) >= len(expected), "all is delivered"
+        )
+        assert positions(receiver.events()) == expected
         seen = [headers["webhook-id"] for headers, _ in receiver.messages]
         assert len(set(seen)) == len(expected), "a repetition has the id of the first"
         assert len(seen) - len(expected) <= 2, "only what was on its way at a kill is repeated"
@@ -340,7 +302,7 @@ def test_webhooks_lose_nothing_over_failures_and_kills(tmp_path: Path) -> None:
         receiver.messages.clear()
         s.run("webhook", "replay", added["id"], "--after", expected[-4])
         await_condition(lambda: len(receiver.messages) >= 3, "the last three come again")
-        assert receiver.positions() == expected[-3:]
+        assert positions(receiver.events()) == expected[-3:]
         s.run("webhook", "remove", added["id"])
         assert s.listing("webhook", "list") == []
 

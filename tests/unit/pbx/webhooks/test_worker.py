@@ -5,11 +5,7 @@ Time is a number that sleeping moves; receivers are functions.
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -17,121 +13,25 @@ import msgspec
 import pytest
 
 from pbx.commands import Administration
-from pbx.domain.calls import LegDigit
-from pbx.domain.webhooks import NO_WEBHOOK, WebhookState, evolve_webhook
-from pbx.eventlog import MemoryLog, Meta
-from pbx.eventlog.folded import Folded
 from pbx.kernel.errors import BadFilter, BadPosition, DomainError, PositionUnknown
 from pbx.settings import WebhookSettings
 from pbx.webhooks.commands import (
-    Wanted,
-    add_webhook,
     pause_webhook,
     remove_webhook,
     replay_webhook,
     resume_webhook,
 )
 from pbx.webhooks.progress import Outcome
-from pbx.webhooks.signature import generate_secret, key_of, verify
-from pbx.webhooks.store import ProgressStore
-from pbx.webhooks.worker import Client, Deliveries
+from pbx.webhooks.signature import key_of, verify
+from pbx.webhooks.store import ProgressFile
+from tests.support.webhook_site import SECRET, Site
 
-SECOND = 1_000_000_000
-SECRET = generate_secret(bytes)
 DOWN = Outcome("connection refused")
-LIMIT = 5000
-"""Turns of the loop after which a test has failed."""
-
-
-class Site:
-    """A log with webhooks, and the receivers they post to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.log = MemoryLog()
-        self.store = ProgressStore(folder / "webhooks.sqlite3")
-        self.now_s = 1000.0
-        self.answer: Callable[[str], Outcome] = lambda url: Outcome()
-        self.posts: list[tuple[str, Mapping[str, str], bytes]] = []
-        self.settings = WebhookSettings()
-        self._ids = count(1)
-        self._turns = 0
-
-    def monotonic(self) -> float:
-        return self.now_s
-
-    def wall_ns(self) -> int:
-        return int(self.now_s * SECOND)
-
-    async def sleep(self, seconds: float) -> None:
-        self.now_s += seconds
-        await asyncio.sleep(0)
-
-    def digits(self, number: int, stream: str = "call/1", tenant: str = "") -> None:
-        self.log.append(stream, -1, [LegDigit(leg_id="a")] * number, Meta(tenant=tenant))
-
-    def add(self, url: str = "https://hooks.example/a", after: str = "", **more: Any) -> str:
-        more = {"types": ("leg.*",), **more}
-        return add_webhook(
-            self.log,
-            Wanted(url, SECRET, after, **more),
-            actor="test",
-            random=lambda length: next(self._ids).to_bytes(length, "big"),
-        ).webhook_id
-
-    def deliver(self, until: Callable[[], bool]) -> None:
-        """Run until a condition holds."""
-
-        def stopping() -> bool:
-            self._turns += 1
-            assert self._turns < LIMIT, "the condition never held"
-            return until()
-
-        async def run() -> None:
-            deliveries = Deliveries(
-                shown=self.log,
-                keyed=self.log,
-                store=self.store,
-                clock=self,
-                rng=random.Random(1),
-                settings=self.settings,
-                connect=self.connect,
-                sleep=self.sleep,
-                look_s=0.001,
-            )
-            await deliveries.run(stopping)
-
-        asyncio.run(run())
-
-    def connect(self, hook: WebhookState) -> Client:
-        return Receiver(self)
-
-    def hook(self, webhook_id: str) -> WebhookState:
-        folded = Folded(self.log, "webhook", NO_WEBHOOK, evolve_webhook)
-        return folded.refresh().get(webhook_id, NO_WEBHOOK)
-
-    def versions(self, url: str = "https://hooks.example/a") -> list[int]:
-        """Versions in their stream of the events a receiver was sent."""
-        return [msgspec.json.decode(body)["version"] for to, _, body in self.posts if to == url]
-
-
-class Receiver:
-    """What is behind the URLs."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Outcome:
-        self._site.posts.append((url, headers, body))
-        await asyncio.sleep(0)
-        return self._site.answer(url)
-
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+    return Site(ProgressFile(tmp_path / "webhooks.sqlite3"))
 
 
 def test_events_are_posted_in_order_signed_and_with_their_position(site: Site) -> None:
