@@ -80,6 +80,13 @@ class PeerTable:
         host, _, port = state.link.rpartition(":")
         return host.strip("[]"), int(port)
 
+    def is_linked_at(self, host: str) -> bool:
+        """Whether a node that is up takes connections of others at this address."""
+        return any(
+            state.up and state.link.rpartition(":")[0].strip("[]") == host
+            for state in self.nodes.values()
+        )
+
     def shown(self, node: str, local: Address) -> Address | None:
         """What the node shows in Via and Contact instead of `local`."""
         advertised = self.nodes.get(node, _UNKNOWN).advertised

@@ -19,6 +19,7 @@ from typing import Final
 
 from pbx.calls.peers import PeerTable
 from pbx.signal.link import NONCE_BYTES, Failed, Frame, Link, LinkError, Received, Send
+from pbx.signal.link_slots import LinkSlots
 from sip.endpoint import SipEndpoint
 from sip.flow import Address, Flow, elsewhere, node_of
 
@@ -32,8 +33,8 @@ MAX_BUFFERED_BYTES: Final = 4_194_304
 """Some thousand messages on the way to one node."""
 MAX_TOKENS: Final = 16_384
 """Sends that may still be reported as failed; a report that comes later finds nobody waiting."""
-MAX_ACCEPTED: Final = 64
-"""Connections from others: two from each node of a large cluster."""
+SAY_S: Final = 60.0
+"""Strangers at the port are told of so often, whatever their number."""
 
 
 class Peers:
@@ -46,7 +47,11 @@ class Peers:
         self._endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._outgoing: dict[str, _Outgoing] = {}
+        self._slots: LinkSlots[_Connection] = LinkSlots()
         self._accepted: set[_Connection] = set()
+        self._strange = 0
+        """Connections that proved nothing since that was told."""
+        self._say_at = 0.0
         self._server: asyncio.Server | None = None
 
     async def listen(self, host: str, port: int) -> Address:
@@ -70,9 +75,14 @@ class Peers:
             log.debug("a message for node %s is lost: it cannot be reached", node)
 
     def statistics(self) -> dict[str, int]:
-        """Connections by direction."""
+        """Connections by direction, and those of others that have proved nothing (yet)."""
         up = sum(outgoing.is_up for outgoing in self._outgoing.values())
-        return {"peers": up, "peers_accepted": len(self._accepted)}
+        proved = self._slots.proved
+        return {
+            "peers": up,
+            "peers_accepted": proved,
+            "peers_unproved": len(self._slots) - proved,
+        }
 
     async def aclose(self) -> None:
         """End all connections."""
@@ -97,6 +107,38 @@ class Peers:
 
     def _accept(self) -> _Connection:
         return _Connection(self, None)
+
+    def _entered(self, connection: _Connection, host: str) -> None:
+        """Somebody has connected."""
+        self._accepted.add(connection)
+        known = self._table.is_linked_at(host)
+        displaced = self._slots.admit(connection, host, known=known)
+        if displaced is not None:
+            self._stranger("made room for a later one")
+            displaced.abort()
+
+    def _proved(self, connection: _Connection) -> None:
+        displaced = self._slots.prove(connection, connection.peer)
+        if displaced is not None:
+            displaced.abort()
+
+    def _left(self, connection: _Connection) -> None:
+        self._accepted.discard(connection)
+        self._slots.gone(connection)
+
+    def _stranger(self, why: str) -> None:
+        """Somebody at the port is no node of ours, as it seems: say so, now and then."""
+        self._strange += 1
+        now = self._loop.time()
+        if now >= self._say_at:
+            log.warning(
+                "%d connections to the cluster's port (cluster.link) proved nothing; the last: %s."
+                " It should be reached from the other nodes only",
+                self._strange,
+                why,
+            )
+            self._strange = 0
+            self._say_at = now + SAY_S
 
     def _frame(self, connection: _Connection, frame: Frame) -> None:
         if isinstance(frame, Send):
@@ -236,10 +278,11 @@ class _Connection(asyncio.Protocol):
                 peers._own, self.outgoing._node, peers._secret, nonce, transport.write
             )
             return
-        if len(peers._accepted) >= MAX_ACCEPTED:
+        peername = transport.get_extra_info("peername")
+        if not peername:  # it has left already
             transport.abort()
             return
-        peers._accepted.add(self)
+        peers._entered(self, peername[0])
         self._link = Link.accept(peers._own, peers._secret, nonce, transport.write)
         self._timer = peers._loop.call_later(CONNECT_S, self._not_greeted)
 
@@ -250,7 +293,10 @@ class _Connection(asyncio.Protocol):
         try:
             frames = link.receive(data)
         except LinkError as error:
-            log.warning("link of %s dropped: %s", link.peer or "a stranger", error)
+            if self.outgoing is None and not self.greeted.done():
+                self._peers._stranger(str(error))
+            else:
+                log.warning("link of %s dropped: %s", link.peer, error)
             if not self.greeted.done():
                 self.greeted.set_exception(error)
             self.abort()
@@ -259,6 +305,8 @@ class _Connection(asyncio.Protocol):
             self.greeted.set_result(None)
             if self._timer is not None:
                 self._timer.cancel()
+            if self.outgoing is None:
+                self._peers._proved(self)
         for frame in frames:
             self._peers._frame(self, frame)
 
@@ -279,7 +327,7 @@ class _Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._peers._accepted.discard(self)
+        self._peers._left(self)
         if not self.greeted.done():
             if self.outgoing is not None:
                 self.greeted.set_exception(LinkError("the connection was closed"))
@@ -290,5 +338,5 @@ class _Connection(asyncio.Protocol):
             self.outgoing.lost()
 
     def _not_greeted(self) -> None:
-        log.warning("a connection to the cluster's port never proved itself")
+        self._peers._stranger("silent")
         self.abort()

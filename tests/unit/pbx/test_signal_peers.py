@@ -10,12 +10,13 @@ from contextlib import asynccontextmanager
 
 from pbx.calls.peers import PeerTable
 from pbx.domain.nodes import NodeStarted
+from pbx.signal.link_slots import PER_SOURCE, STRANGERS
 from pbx.signal.peers import MAX_BUFFERED_BYTES, Peers
 from sip.core import Forward, Transmit
 from sip.endpoint import EndpointLimits, Resolver, SipEndpoint
 from sip.endpoint.locate import Answer, Question
 from sip.flow import Flow, elsewhere
-from tests.support.recording_engine import RecordingEngine, in_loop
+from tests.support.recording_engine import RecordingEngine, eventually, in_loop
 
 SECRET = b"what only the nodes know"
 
@@ -131,6 +132,34 @@ async def test_a_stranger_at_the_port_is_dropped() -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n")
         assert await reader.read() == b""
         writer.close()
+
+
+@in_loop
+async def test_strangers_who_fill_the_port_keep_no_node_out() -> None:
+    """From many addresses, from one, and from the very address of a node."""
+    async with nodes() as (a, b, phone):
+        address = b.table.link_of("b")
+        assert address is not None
+        flow = flow_at(b, phone)
+        sources = [f"127.0.1.{n}" for n in range(1, 80)] + ["127.0.2.1"] * 20 + ["127.0.0.1"] * 20
+        opened = [
+            await asyncio.open_connection(*address, local_addr=(source, 0)) for source in sources
+        ]
+        bound = STRANGERS + PER_SOURCE
+        await eventually(lambda: 0 < b.peers.statistics()["peers_unproved"] <= bound)
+        loop = asyncio.get_running_loop()
+        assert a.peers.transmit(flow, b"one", "t")
+        assert (await loop.sock_recvfrom(phone, 100))[0] == b"one"
+        assert b.peers.statistics()["peers_accepted"] == 1
+        assert a.engine.failed == []
+        late = [
+            await asyncio.open_connection(*address, local_addr=("127.0.0.1", 0)) for _ in range(9)
+        ]
+        assert a.peers.transmit(flow, b"two", "t")
+        assert (await loop.sock_recvfrom(phone, 100))[0] == b"two"
+        assert b.peers.statistics()["peers_accepted"] == 1, "the link is nobody's to take"
+        for _, writer in (*opened, *late):
+            writer.close()
 
 
 @in_loop
