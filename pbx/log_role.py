@@ -17,6 +17,7 @@ from typing import Final
 
 from pbx.commands import Administration
 from pbx.eventlog import LOG_FILE, open_log
+from pbx.eventlog.kafka.connect import in_clear
 from pbx.eventlog.kafka.service import LogService
 from pbx.kernel.errors import LogError, LogUnavailable
 from pbx.roles import Fatal, RoleContext
@@ -39,12 +40,15 @@ def run(context: RoleContext) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     logging.getLogger("kafka").setLevel("CRITICAL")  # it tells every failed attempt; we tell states
     path = context.data.path / LOG_FILE
+    servers = kafka_servers(settings.eventlog.engine)
+    if warning := in_clear(servers, settings.kafka):
+        log.warning("%s", warning)
     with _asked_to_stop() as asked:
         try:
             service = LogService(
                 path,
                 context.data.log_socket,
-                kafka_servers(settings.eventlog.engine),
+                servers,
                 settings.kafka,
                 settings.server.node,
             )

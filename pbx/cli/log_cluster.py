@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from contextlib import closing
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ def init(arguments: argparse.Namespace) -> int:
         raise LogError("the log on Kafka needs kafka-python: pip install 'ringlog[kafka]'") from (
             error
         )
+    if warning := connect.in_clear(servers, settings.kafka):
+        print(f"pbx: warning: {warning}", file=sys.stderr)
     with closing(connect.admin(servers, settings.kafka, "ringlog-init")) as admin:
         reports = topics.init(admin, settings.kafka)
     if arguments.json:

@@ -19,9 +19,11 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
+
+from tests.support.kafka_security import PROTOCOLS, Security
 
 VERSION: Final = "4.1.0"
 START_S: Final = 90.0
@@ -81,8 +83,22 @@ class Broker:
     """One broker process. Ports stay the same over :meth:`stop` and :meth:`start`."""
 
     def __init__(
-        self, number: int, folder: Path, port: int, controller_port: int, seen_port: int
+        self,
+        number: int,
+        folder: Path,
+        port: int,
+        controller_port: int,
+        seen_port: int,
+        *,
+        host: str = "127.0.0.1",
+        security: Security | None = None,
+        within: Sequence[str] = (),
     ) -> None:
+        """`security` adds listeners that ask for it; `within` is a command that the broker is run
+        by, in a network where it has the address `host`."""
+        self.host = host
+        self._security = security
+        self._within = tuple(within)
         self.number = number
         self.folder = folder
         self.port = port
@@ -94,21 +110,24 @@ class Broker:
     @property
     def address(self) -> str:
         """``HOST:PORT`` for clients."""
-        return f"127.0.0.1:{self.seen_port}"
+        return f"{self.host}:{self.seen_port}"
 
     def format(self, cluster_id: str, voters: str, brokers: int) -> None:
         """Write the settings and make the storage."""
         self.folder.mkdir(parents=True)
         copies = min(3, brokers)
-        properties = {
+        security = self._security
+        more = f",{security.listeners()}" if security is not None else ""
+        protocols = ",".join(f"{name}:{name}" for name in ("PLAINTEXT", *PROTOCOLS))
+        properties: dict[str, object] = {
             "process.roles": "broker,controller",
             "node.id": self.number,
             "controller.quorum.voters": voters,
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},"
-            f"CONTROLLER://127.0.0.1:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "listeners": f"PLAINTEXT://{self.host}:{self.port},"
+            f"CONTROLLER://{self.host}:{self.controller_port}{more}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}{more}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": f"CONTROLLER:PLAINTEXT,{protocols}",
             "log.dirs": self.folder / "data",
             "auto.create.topics.enable": "false",
             "offsets.topic.replication.factor": copies,
@@ -124,13 +143,15 @@ class Broker:
             "replica.lag.time.max.ms": 4000,
             "controller.quorum.election.timeout.ms": 1000,
             "controller.quorum.fetch.timeout.ms": 2000,
+            **(security.properties() if security is not None else {}),
         }
         self._properties.write_text(
             "".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8"
         )
         subprocess.run(
             [*self._java(64), "kafka.tools.StorageTool", "format",
-             "-t", cluster_id, "-c", str(self._properties)],
+             "-t", cluster_id, "-c", str(self._properties),
+             *(security.format_options() if security is not None else ())],
             check=True, capture_output=True,
         )  # fmt: skip
 
@@ -139,7 +160,7 @@ class Broker:
         assert self._process is None
         with (self.folder / "broker.log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._java(256), "kafka.Kafka", str(self._properties)],
+                [*self._within, *self._java(256), "kafka.Kafka", str(self._properties)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
 
@@ -148,7 +169,7 @@ class Broker:
         while True:
             with (
                 contextlib.suppress(OSError),
-                socket.create_connection(("127.0.0.1", self.port), 1.0),
+                socket.create_connection((self.host, self.port), 1.0),
             ):
                 return
             if self._process is None or self._process.poll() is not None:
@@ -204,11 +225,23 @@ class Broker:
 class KafkaCluster:
     """Some brokers; a context manager that ends them and removes their data."""
 
-    def __init__(self, brokers: int = 1, *, proxied: bool = False) -> None:
+    def __init__(
+        self,
+        brokers: int = 1,
+        *,
+        proxied: bool = False,
+        secure: bool = False,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+    ) -> None:
         """`proxied`: clients come over a port where a :class:`~tests.support.tcp_proxy.TcpProxy`
-        of the caller listens."""
+        of the caller listens. `secure`: :attr:`security` has listeners with TLS and log-in (of one
+        broker). `host` and `within`: as :class:`Broker` has them."""
         self._folder = Path(tempfile.mkdtemp(prefix="ringlog-kafka-"))
-        ports = _free_ports(3 * brokers)
+        ports = _free_ports(3 * brokers + len(PROTOCOLS))
+        self.security: Security | None = None
+        if secure:
+            self.security = Security(self._folder / "security", ports[3 * brokers :])
         self.brokers = []
         for n in range(brokers):
             port, controller_port, seen_port = ports[3 * n : 3 * n + 3]
@@ -219,6 +252,9 @@ class KafkaCluster:
                     port,
                     controller_port,
                     seen_port if proxied else port,
+                    host=host,
+                    security=self.security,
+                    within=within,
                 )
             )
 
@@ -229,7 +265,7 @@ class KafkaCluster:
 
     def __enter__(self) -> KafkaCluster:
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode("ascii")[:22]
-        voters = ",".join(f"{b.number}@127.0.0.1:{b.controller_port}" for b in self.brokers)
+        voters = ",".join(f"{b.number}@{b.host}:{b.controller_port}" for b in self.brokers)
         try:
             for broker in self.brokers:
                 broker.format(cluster_id, voters, len(self.brokers))

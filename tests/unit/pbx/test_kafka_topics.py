@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import ssl
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from pbx.settings import KafkaSettings
 
 pytest.importorskip("kafka")
 
-from pbx.eventlog.kafka.connect import options
+from pbx.eventlog.kafka.connect import in_clear, options
 from pbx.eventlog.kafka.topics import differences, plans
 from tests.support.fake_kafka import FakeKafka, FakeLogRole
+from tests.support.kafka_security import Security
 
 
 def test_configuration_has_one_partition_and_is_kept_for_ever() -> None:
@@ -54,19 +57,62 @@ def test_security_is_passed_on(tmp_path: Path) -> None:
     plain = options(["k:9092"], KafkaSettings(), "n")
     assert plain["security_protocol"] == "PLAINTEXT"
     assert not [name for name in plain if name.startswith(("ssl", "sasl"))]
-    (tmp_path / "password").write_text("secret\n")
+    security = Security(tmp_path / "security", [1, 2, 3])
     settings = KafkaSettings(
         security="SASL_SSL",
-        ca_file="ca.pem",
+        ca_file=str(security.ca),
+        certificate=str(security.certificate),
+        key_file=str(security.key),
         sasl_user="ringlog",
-        sasl_password_file=str(tmp_path / "password"),
+        sasl_password_file=str(security.password_file),
     )
     secure = options(["k:9092"], settings, "n")
-    assert secure["ssl_cafile"] == "ca.pem"
+    context = secure["ssl_context"]
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+    assert len(context.get_ca_certs()) == 1, "these authorities and no others"
     assert secure["sasl_mechanism"] == "SCRAM-SHA-512"
-    assert (secure["sasl_plain_username"], secure["sasl_plain_password"]) == ("ringlog", "secret")
-    with pytest.raises(LogUnavailable, match="not set"):
-        options(["k:9092"], KafkaSettings(security="SASL_SSL"), "n")
+    assert secure["sasl_plain_username"] == "ringlog"
+    assert secure["sasl_plain_password"] == security.password
+    assert "sasl_mechanism" not in options(["k:9092"], replace(settings, security="SSL"), "n")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"security": "SASL_SSL"}, "needs kafka.sasl_user"),
+        ({"security": "SASL_SSL", "sasl_user": "u"}, "sasl_password_file is not set"),
+        (
+            {"security": "SSL", "ca_file": "/none.pem"},
+            r"kafka.ca_file \(/none.pem\) cannot be used",
+        ),
+        ({"security": "SSL", "ca_file": __file__}, "kafka.ca_file"),
+        ({"security": "SSL", "certificate": "/none.pem"}, "kafka.certificate or kafka.key_file"),
+        ({"security": "SSL", "key_file": "/none.pem"}, "without kafka.certificate"),
+    ],
+)
+def test_security_that_cannot_work_is_said(changed: dict[str, str], said: str) -> None:
+    with pytest.raises(LogUnavailable, match=said):
+        options(["k:9092"], KafkaSettings(**changed), "n")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("servers", "security", "mechanism", "said"),
+    [
+        (["127.0.0.1:9092", "localhost:9093", "[::1]:9094"], "PLAINTEXT", "PLAIN", ""),
+        (["k1:9092", "k2:9092"], "SASL_SSL", "PLAIN", ""),
+        (["k1:9092"], "SSL", "PLAIN", ""),
+        (["127.0.0.1:9092", "k1:9092"], "PLAINTEXT", "PLAIN", "broker k1:9092 is not encrypted"),
+        (["10.0.0.1:9092"], "SASL_PLAINTEXT", "SCRAM-SHA-512", "encrypted: calls"),
+        (["10.0.0.1:9092"], "SASL_PLAINTEXT", "PLAIN", "the password of ann"),
+    ],
+)
+def test_what_others_could_read_is_said(
+    servers: list[str], security: str, mechanism: str, said: str
+) -> None:
+    settings = KafkaSettings(security=security, sasl_mechanism=mechanism, sasl_user="ann")
+    warning = in_clear(servers, settings)
+    assert said in warning
+    assert bool(said) == bool(warning)
 
 
 @pytest.mark.parametrize(
