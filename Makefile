@@ -13,7 +13,7 @@ CALLS   ?= 500
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help run test setup unit sim interop race soak bench sanitize fmt lint types imports schemas check clean
+.PHONY: help run test setup unit sim interop race outage soak bench sanitize fmt lint types imports schemas check clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamai
 
 race: $(VENV)/.installed-test ## Two nodes decide on the same accounts over Kafka, 10,000 times
 	RACES=10000 $(BIN)/pytest -q -s tests/interop/test_kafka_race.py $(ARGS)
+
+outage: $(VENV)/.installed-test ## An hour of 50 calls/s without a broker, by the number of events
+	OUTAGE_CALLS=180000 $(BIN)/pytest -q -s tests/interop/test_kafka_hour.py $(ARGS)
 
 soak: $(VENV)/.installed-test ## Kill nodes and the broker under 50 calls/s: SECONDS=600
 	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s tests/interop/test_soak.py $(ARGS)

@@ -63,6 +63,8 @@ class EncodingLog:
         events: Sequence[Event],
         meta: Meta,
         done: Callable[[int | Exception], None],
+        *,
+        alone: bool = False,
     ) -> None:
         """Not used here."""
         done(1)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls.dial import Contact
@@ -20,6 +19,7 @@ from pbx.calls.timers import Timer
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict, Meta, Record
+from pbx.kernel.errors import ClusterAway
 from pbx.kernel.events import Event
 from sip.flow import Flow, Target, elsewhere
 from sip.registrar import Binding, Removal, has_instance
@@ -275,23 +275,37 @@ class Locations:
         expected = location.version
         self.set(address, location, kept)
         location.version += len(events)
+        self._append_removed(address, location, expected, events, alone=False)
+
+    def _append_removed(
+        self,
+        address: str,
+        location: Location,
+        expected: int,
+        events: list[BindingRemoved],
+        *,
+        alone: bool,
+    ) -> None:
+        """An expiry that could not be appended is found again at the next start, since the stored
+        time says it all; but the version that was counted on is not there. `alone`: the nodes
+        could not be asked, and it is a fact all the same."""
+
+        def done(outcome: int | Exception) -> None:
+            if isinstance(outcome, ClusterAway) and not alone:
+                self._append_removed(address, location, expected, events, alone=True)
+            elif isinstance(outcome, Conflict):
+                self.conflicted(address, location, outcome)
+            elif isinstance(outcome, Exception):
+                location.version -= len(events)
+
         self._node.log.decide(
             stream_of(address),
             expected,
             events,
             self.meta(address, "registrar"),
-            partial(self._removed, address, location, len(events)),
+            done,
+            alone=alone,
         )
-
-    def _removed(
-        self, address: str, location: Location, count: int, outcome: int | Exception
-    ) -> None:
-        """An expiry that could not be appended is found again at the next start, since the stored
-        time says it all; but the version that was counted on is not there."""
-        if isinstance(outcome, Conflict):
-            self.conflicted(address, location, outcome)
-        elif isinstance(outcome, Exception):
-            location.version -= count
 
     def account_changed(self, stream: str, event: Event) -> None:
         """An account was deleted: its bindings go with it, each node sees to its own."""

@@ -39,8 +39,14 @@ class LogPort(Protocol):
         events: Sequence[Event],
         meta: Meta,
         done: Callable[[int | Exception], None],
+        *,
+        alone: bool = False,
     ) -> None:
-        """Append; `done` gets the position once durable, or the error."""
+        """Append; `done` gets the position once durable, or the error.
+
+        In a cluster that is ``ClusterAway`` while the nodes cannot agree; `alone` then has this
+        node decide by itself, and the others learn it as a fact.
+        """
         ...
 
 

@@ -4,6 +4,10 @@ A binding added or removed is durable before its 200 (class *decided*); a refres
 expiry and is *observed*, ahead of time, so that most of them need not be written at all
 (:func:`unrecorded`). Requests for one address are taken one after another while an append
 is under way, so each is evaluated on what the log has.
+
+While the nodes of a cluster cannot agree (Kafka is away) this node decides on bindings by itself:
+that a phone is here is a fact, whatever others say, and it must be reachable meanwhile. The others
+learn it when the log is whole again.
 """
 
 from __future__ import annotations
@@ -11,11 +15,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls.locations import Location, stream_of
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict
+from pbx.kernel.errors import ClusterAway
 from pbx.kernel.events import Event
 from sip import registrar
 from sip.registrar import PRIVATE_NETWORKS, Binding, RegisterResult, RegistrarConfig
@@ -38,6 +44,10 @@ _TRIES: Final = 3
 #: every minute: ten thousand of them would write four gigabytes a day, so it is a tenth of that.
 AHEAD_NS: Final = 600 * 1_000_000_000
 
+#: After the nodes could not be asked, they are not for so long: each REGISTER would wait as long as
+#: a decision may (``kafka.decide_s``), and a thousand phones may come back at once.
+ALONE_S: Final = 10.0
+
 _Waiting = tuple["ServerTransaction", "Request", "Flow"]
 
 
@@ -47,6 +57,7 @@ class Registration:
     def __init__(self, node: SignalNode) -> None:
         self._node = node
         self._running: dict[str, deque[_Waiting]] = {}
+        self._alone_until = 0.0
         config = node.config
         networks = tuple(str(network) for network in config.nat_networks) or PRIVATE_NETWORKS
         self._configs: dict[int, RegistrarConfig] = {}
@@ -141,21 +152,28 @@ class Registration:
         self._running[address] = deque()
         expected = location.version
 
-        def done(outcome: int | Exception) -> None:
-            if isinstance(outcome, Conflict) and tries > 1 and node.read_stream is not None:
-                self._again(account, transaction, request, flow, outcome, tries - 1)
-                return
-            self._done(
-                account, transaction, location, result, [*decided, *refreshed], expected, outcome
+        events = [*decided, *refreshed]
+
+        def decide(*, alone: bool) -> None:
+            node.log.decide(
+                stream_of(address),
+                expected,
+                events,
+                node.locations.meta(address, address),
+                partial(done, alone),
+                alone=alone,
             )
 
-        node.log.decide(
-            stream_of(address),
-            expected,
-            [*decided, *refreshed],
-            node.locations.meta(address, address),
-            done,
-        )
+        def done(alone: bool, outcome: int | Exception) -> None:
+            if isinstance(outcome, ClusterAway) and not alone:
+                self._alone_until = node.now() + ALONE_S
+                decide(alone=True)
+            elif isinstance(outcome, Conflict) and tries > 1 and node.read_stream is not None:
+                self._again(account, transaction, request, flow, outcome, tries - 1)
+            else:
+                self._done(account, transaction, location, result, events, expected, outcome)
+
+        decide(alone=now < self._alone_until)
 
     def _again(
         self,

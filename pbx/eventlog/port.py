@@ -146,8 +146,11 @@ class EventWriter(Protocol):
         events: Sequence[Event],
         meta: Meta,
         done: Callable[[Position | Exception], None],
+        *,
+        alone: bool = False,
     ) -> None:
-        """Append; `done` later gets the position, ``Conflict`` or ``LogUnavailable``."""
+        """Append; `done` later gets the position, ``Conflict`` or ``LogUnavailable``. `alone`: as
+        :class:`~pbx.eventlog.record.Decision` has it."""
         ...
 
 

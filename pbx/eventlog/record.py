@@ -102,14 +102,20 @@ class Decision:
     """One atomic append that somebody waits for: all rows or none, at the expected version.
 
     Rows are numbered by the log: with :data:`ANY_VERSION` nobody knows the numbers before.
+
+    `alone`: this node makes it whatever other nodes may say. To them its events are facts, which
+    count whatever they decided meanwhile.
     """
 
-    __slots__ = ("expected_version", "rows", "stream")
+    __slots__ = ("alone", "expected_version", "rows", "stream")
 
-    def __init__(self, stream: str, expected_version: int, rows: Sequence[Row]) -> None:
+    def __init__(
+        self, stream: str, expected_version: int, rows: Sequence[Row], *, alone: bool = False
+    ) -> None:
         self.stream = stream
         self.expected_version = expected_version
         self.rows = rows
+        self.alone = alone
 
     def numbered(self, current: int) -> list[Row]:
         """The rows with the versions that follow `current`."""

@@ -60,8 +60,10 @@ class _Pending(Decision):
 
     __slots__ = ("done",)
 
-    def __init__(self, stream: str, expected_version: int, rows: Sequence[Row], done: Done) -> None:
-        super().__init__(stream, expected_version, rows)
+    def __init__(
+        self, stream: str, expected_version: int, rows: Sequence[Row], done: Done, *, alone: bool
+    ) -> None:
+        super().__init__(stream, expected_version, rows, alone=alone)
         self.done = done
 
 
@@ -144,6 +146,8 @@ class LogWriter:
         events: Sequence[Event],
         meta: Meta,
         done: Done,
+        *,
+        alone: bool = False,
     ) -> None:
         """Append as soon as possible; `done` runs on the loop with the position or the error."""
         rows = make_rows(
@@ -154,7 +158,7 @@ class LogWriter:
             time_ns=self._wall_ns(),
             node=self._log.node,
         )
-        self._queue.append(_Pending(stream, expected_version, rows, done))
+        self._queue.append(_Pending(stream, expected_version, rows, done, alone=alone))
         self._urgent = True
         self._asleep = False
         self._wake.set()

@@ -7,7 +7,8 @@
     ├── LogError
     │   ├── Conflict          the stream is not at the expected version: load and decide again
     │   ├── LogUnavailable    nothing can be appended now (disk full, locked …): refuse new work
-    │   │   └── OutcomeUnknown  an append was sent and may still take effect: look before repeating
+    │   │   ├── OutcomeUnknown  an append was sent and may still take effect: look before repeating
+    │   │   └── ClusterAway     the nodes cannot be asked now; this node's own journal takes facts
     │   ├── LogFormatError    the log was written by a newer or another program
     │   ├── DecodeError       a stored event does not fit its declared shape
     │   └── FeedError         a reader of a feed asks for what cannot be
@@ -54,6 +55,11 @@ class LogUnavailable(LogError):
 
 class OutcomeUnknown(LogUnavailable):
     """The append was sent, and its outcome did not come back in time: it may still take effect."""
+
+
+class ClusterAway(LogUnavailable):
+    """The nodes' common log takes no decision now and nothing was changed. This node's part of it
+    takes what it may decide by itself, and facts."""
 
 
 class LogFormatError(LogError):

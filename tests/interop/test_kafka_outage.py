@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -21,7 +22,8 @@ from pbx.domain.accounts import DomainCreated
 from pbx.eventlog import Conflict, LogUnavailable, Meta, OutcomeUnknown, open_log
 from pbx.settings import KafkaSettings
 from tests.support.cluster_node import RoleNode, contents, new_topics
-from tests.support.kafka_broker import Broker, KafkaCluster, paused
+from tests.support.kafka_broker import KafkaCluster, killed, paused
+from tests.support.network_namespace import NamedNetwork
 from tests.support.tcp_proxy import TcpProxy
 
 pytestmark = pytest.mark.needs("kafka-broker")
@@ -78,16 +80,6 @@ class Facts:
             time.sleep(0.02)
 
 
-@contextlib.contextmanager
-def killed(broker: Broker) -> Iterator[None]:
-    broker.kill()
-    try:
-        yield
-    finally:
-        broker.start()
-        broker.wait(time.monotonic() + 60)
-
-
 def decide(node: RoleNode, name: str) -> str:
     """Create a domain; what became of it."""
     log = open_log(node.data.path, node=node.name)
@@ -129,12 +121,12 @@ def check(facts: list[Facts], nodes: list[RoleNode]) -> None:
 
 
 @contextlib.contextmanager
-def _away(proxy: TcpProxy, begin: Callable[[], None]) -> Iterator[None]:
+def _away(network: TcpProxy | NamedNetwork, begin: Callable[[], None]) -> Iterator[None]:
     begin()
     try:
         yield
     finally:
-        proxy.heal()
+        network.heal()
 
 
 Trouble = Callable[[KafkaCluster, TcpProxy], Any]
@@ -159,6 +151,27 @@ def test_an_outage_loses_nothing_and_doubles_nothing(
     trouble: str, lone_broker: tuple[KafkaCluster, TcpProxy], tmp_path: Path
 ) -> None:
     cluster, proxy = lone_broker
+    an_outage(cluster, lambda: TROUBLES[trouble](cluster, proxy), tmp_path)
+
+
+@pytest.mark.needs("network-namespace")
+@pytest.mark.parametrize("end", ["theirs", "ours"])
+def test_a_cable_that_was_pulled_loses_nothing_and_doubles_nothing(
+    end: str, tmp_path: Path
+) -> None:
+    """The broker in a network of its own: packets vanish, or there is no way to it."""
+    with (
+        NamedNetwork() as network,
+        KafkaCluster(host=network.address, within=network.within) as cluster,
+    ):
+        pull = network.cut if end == "theirs" else network.unplug
+        an_outage(cluster, lambda: _away(network, pull), tmp_path)
+
+
+def an_outage(
+    cluster: KafkaCluster, trouble: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
+    """Facts go on, a decision is refused, everything arrives once and in order afterwards."""
     settings = new_topics(cluster.servers, SETTINGS)
     with (
         RoleNode(tmp_path / "n1", cluster.servers, settings, "n1") as node,
@@ -167,7 +180,7 @@ def test_an_outage_loses_nothing_and_doubles_nothing(
     ):
         facts.await_more()
         assert decide(node, "before") == "made"
-        with TROUBLES[trouble](cluster, proxy):
+        with trouble():
             begun = time.monotonic()
             time.sleep(OUTAGE_S)
             facts.await_more()

@@ -8,12 +8,10 @@ another process.
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +22,7 @@ from tests.interop.peers.processes import await_condition
 from tests.interop.peers.raw_phone import RawPhone, a_call_works, connect, end, talk
 from tests.support.fake_phone.wire import Heard
 from tests.support.server_process import DOMAIN, ServerProcess
+from tests.support.small_disk import fill, small_file_system
 
 
 class Trouble(Protocol):
@@ -42,16 +41,10 @@ class FullFileSystem:
     said = "the disk is full; free some space, nothing else is needed"
 
     def __init__(self, server: ServerProcess) -> None:
-        self._filler = server.data / "filler"
+        self._place = server.data
 
     def begin(self) -> None:
-        for size in (65_536, 1):
-            with self._filler.open("ab", buffering=0) as file:
-                try:
-                    while True:
-                        file.write(b"\0" * size)
-                except OSError:
-                    continue
+        self._filler = fill(self._place)
 
     def end(self) -> None:
         self._filler.unlink()
@@ -103,19 +96,6 @@ class LockedLog:
     def end(self) -> None:
         self._other.execute("ROLLBACK")
         self._other.close()
-
-
-@contextmanager
-def small_file_system(place: Path) -> Iterator[bool]:
-    """Mount one; False where that is not allowed."""
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(place)]
-    mounted = os.geteuid() == 0 and subprocess.run(command, check=False).returncode == 0
-    try:
-        yield mounted
-    finally:
-        if mounted:
-            subprocess.run(["umount", str(place)], check=True)
 
 
 @pytest.fixture(params=["file-system", "file-size", "lock"])

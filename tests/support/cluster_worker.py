@@ -3,6 +3,10 @@
 ``python -m tests.support.cluster_worker race DIR NODE RACES ACCOUNT…`` appends to each account at
 its current version until it has RACES events, and prints which versions it won.
 
+``python -m tests.support.cluster_worker calls DIR NODE CALLS`` commits the ten facts of each of
+so many calls as fast as the disk takes them, a hundred calls going on at once, and prints how many
+it had acknowledged in all.
+
 ``python -m tests.support.cluster_worker facts DIR NODE STREAMS`` commits facts without end, each
 the next of one of its streams, and prints how many are acknowledged.
 """
@@ -22,6 +26,9 @@ from pbx.eventlog.record import Row
 
 BATCH = 5
 PAUSE_S = 0.002
+EVENTS = 10
+"""Of a call, as a plain one has."""
+TOGETHER = 100
 
 
 def race(data: Path, node: str, races: int, accounts: Sequence[str]) -> None:
@@ -63,21 +70,7 @@ def facts(data: Path, node: str, streams: int) -> None:
         for _ in range(BATCH):
             name = names[done % streams]
             counts[name] += 1
-            data_json = json.dumps({"leg_id": f"{name}#{counts[name]}"}).encode()
-            batch.append(
-                (
-                    name,
-                    counts[name],
-                    "leg.digit.v1",
-                    time.time_ns(),
-                    node,
-                    "",
-                    "",
-                    "",
-                    "",
-                    data_json,
-                )
-            )
+            batch.append(_digit(name, counts[name], node, time.time_ns()))
             done += 1
         log.commit(batch)
         sys.stdout.write(json.dumps(counts) + "\n")
@@ -85,9 +78,30 @@ def facts(data: Path, node: str, streams: int) -> None:
         time.sleep(PAUSE_S)
 
 
+def calls(data: Path, node: str, count: int) -> None:
+    """Stands for the signal role during hours: event n of call c has ``leg_id`` ``c#n``."""
+    log = open_log(data, node=node, unseal=False)
+    done = 0
+    for first in range(0, count, TOGETHER):
+        names = [f"call/{node}-h{number}" for number in range(first, min(count, first + TOGETHER))]
+        for version in range(1, EVENTS + 1):
+            log.commit([_digit(name, version, node, time.time_ns()) for name in names])
+            done += len(names)
+    log.sync()
+    log.close()
+    sys.stdout.write(f"{done}\n")
+
+
+def _digit(name: str, version: int, node: str, time_ns: int) -> Row:
+    data = json.dumps({"leg_id": f"{name}#{version}"}).encode()
+    return (name, version, "leg.digit.v1", time_ns, node, "", "", "", "", data)
+
+
 if __name__ == "__main__":
     what, folder, name = sys.argv[1:4]
     if what == "race":
         race(Path(folder), name, int(sys.argv[4]), sys.argv[5:])
+    elif what == "calls":
+        calls(Path(folder), name, int(sys.argv[4]))
     else:
         facts(Path(folder), name, int(sys.argv[4]))

@@ -295,6 +295,17 @@ def _free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
+def killed(broker: Broker) -> Iterator[None]:
+    """The broker is dead meanwhile; it answers again at the end."""
+    broker.kill()
+    try:
+        yield
+    finally:
+        broker.start()
+        broker.wait(time.monotonic() + 60)
+
+
+@contextlib.contextmanager
 def paused(broker: Broker) -> Iterator[None]:
     """The broker hangs meanwhile."""
     broker.pause()

@@ -74,6 +74,8 @@ class SimulatedLogWriter:
         events: Sequence[Event],
         meta: Meta,
         done: Done,
+        *,
+        alone: bool = False,
     ) -> None:
         if self._crashed:
             return

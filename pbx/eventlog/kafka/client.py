@@ -23,7 +23,7 @@ from typing import Any, Final
 
 from pbx.eventlog.kafka.wire import Answer, Ask, Decide, Frames, answer, frame
 from pbx.eventlog.record import Position
-from pbx.kernel.errors import Conflict, DecodeError, LogUnavailable, OutcomeUnknown
+from pbx.kernel.errors import ClusterAway, Conflict, DecodeError, OutcomeUnknown
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ class DecisionClient:
         self._closed = False
 
     def submit(self, question: Decide, done: Done) -> None:
-        """Ask; `done` gets the position, ``Conflict``, ``LogUnavailable`` or ``OutcomeUnknown``."""
+        """Ask; `done` gets the position, ``Conflict``, ``ClusterAway`` or ``OutcomeUnknown``."""
         now = time.monotonic()
         pending = _Pending(question, done, now + self._decide_s, now + self._unknown_s)
         with self._lock:
@@ -89,7 +89,7 @@ class DecisionClient:
                 if self._socket is not None:
                     self._send(self._socket, pending)
         if refusal:
-            done(LogUnavailable(refusal))
+            done(ClusterAway(refusal))
             return
         self._wake()
 
@@ -203,7 +203,7 @@ class DecisionClient:
             for pending in refused:
                 del self._pending[pending.question.id]
         for pending in refused:
-            _finish(pending.done, LogUnavailable(NOT_RUNNING))
+            _finish(pending.done, ClusterAway(NOT_RUNNING))
 
     def _expire(self) -> None:
         now = time.monotonic()
@@ -241,20 +241,20 @@ def ask_status(path: Path, timeout_s: float = 2.0) -> dict[str, Any] | None:
 
 def _result(question: Decide, message: Answer) -> Position | Exception:
     if message.error:
-        kind = OutcomeUnknown if message.unknown else LogUnavailable
+        kind = OutcomeUnknown if message.unknown else ClusterAway
         return kind(message.error)
     if message.conflict >= 0:
         return Conflict(question.stream, question.expected, message.conflict)
     return message.position
 
 
-def _given_up(pending: _Pending, reason: str) -> LogUnavailable:
+def _given_up(pending: _Pending, reason: str) -> OutcomeUnknown | ClusterAway:
     if pending.asked:
         return OutcomeUnknown(
             f"{reason}: the change of {pending.question.stream} may or may not have been made;"
             " look before you try again"
         )
-    return LogUnavailable(f"{reason}; nothing was changed")
+    return ClusterAway(f"{reason}; nothing was changed")
 
 
 def _finish(done: Done, result: Position | Exception) -> None:

@@ -93,7 +93,7 @@ class ClusterLog(EmbeddedLog):
         verdicts: list[Position | Conflict] = []
         local: list[Entry] = []
         for entry in batch:
-            if isinstance(entry, Decision) and is_shared(entry.stream):
+            if isinstance(entry, Decision) and self.asks(entry):
                 if local:
                     verdicts += super().commit(local)
                     local = []
@@ -109,7 +109,7 @@ class ClusterLog(EmbeddedLog):
 
     def asks(self, decision: Decision) -> bool:
         """Whether this decision has to be asked for (:meth:`submit`), not committed."""
-        return is_shared(decision.stream)
+        return is_shared(decision.stream) and not decision.alone
 
     def submit(self, decision: Decision, done: Done) -> None:
         """Have a decision made; `done` is called later, on another thread, with the position,

@@ -80,6 +80,14 @@ _JOURNAL: Final = (
     " AND NOT EXISTS (SELECT 1 FROM shipped WHERE shipped.position = events.position)"
     " ORDER BY position LIMIT ?"
 )
+_BACKLOG: Final = (
+    "WITH low AS (SELECT CAST(value AS INTEGER) AS at FROM cluster WHERE name = 'shipped')"
+    " SELECT (SELECT coalesce(max(position), 0) FROM events) - low.at"
+    " - (SELECT count(*) FROM shipped WHERE position > low.at),"
+    " (SELECT time_ns FROM events WHERE position > low.at AND NOT EXISTS"
+    " (SELECT 1 FROM shipped WHERE shipped.position = events.position) ORDER BY position LIMIT 1)"
+    " FROM low"
+)
 
 
 class Met(NamedTuple):
@@ -432,15 +440,12 @@ class Journal:
         ).fetchone()
         return row[0] if row is not None else START
 
-    def backlog(self, limit: int = -1, now_ns: int | None = None) -> Backlog:
-        """Counted in the file, up to `limit`, so that it is known without a server too."""
-        count, oldest = self._database.execute(
-            "SELECT count(*), min(time_ns) FROM (SELECT time_ns FROM events WHERE position > ?"
-            " AND NOT EXISTS (SELECT 1 FROM shipped WHERE shipped.position = events.position)"
-            " LIMIT ?)",
-            (self.shipped_up_to(), limit),
-        ).fetchone()
-        if not count:
+    def backlog(self, now_ns: int | None = None) -> Backlog:
+        """What waits, known without a server too, and soon after hours of an outage: positions have
+        no gaps, so events are counted by subtraction, and of those that follow the first one that
+        waits only what other nodes wrote has to be looked through."""
+        count, oldest = self._database.execute(_BACKLOG).fetchone()
+        if not count or oldest is None:
             return Backlog(0, 0.0)
         now_ns = time.time_ns() if now_ns is None else now_ns
         return Backlog(count, max(0.0, (now_ns - oldest) / 1e9))

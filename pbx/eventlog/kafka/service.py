@@ -47,7 +47,7 @@ class Alarms:
         if trouble and (not self._trouble or now - self._said_at >= SAY_AGAIN_S):
             logger.warning(
                 "Kafka cannot be reached: %s. Calls go on and are kept on this node's disk;"
-                " changes of accounts and bindings are refused", trouble,
+                " changes of accounts and settings are refused", trouble,
             )  # fmt: skip
             self._said_at = now
         elif not trouble and self._trouble:
@@ -181,5 +181,4 @@ class LogService:
         with closing(Journal(self._path)) as journal:
             while not self._halt.wait(WATCH_S):
                 self._alarms.reachable(self.failure() or self.trouble, time.monotonic())
-                count, oldest_s = journal.backlog(limit=self._settings.backlog_alarm + 1)
-                self._alarms.backlog(count, oldest_s)
+                self._alarms.backlog(*journal.backlog())

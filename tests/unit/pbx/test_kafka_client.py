@@ -17,7 +17,7 @@ from pbx.eventlog.kafka.client import DecisionClient, ask_status
 from pbx.eventlog.kafka.control import ControlServer, Send
 from pbx.eventlog.kafka.envelope import WireEvent
 from pbx.eventlog.kafka.wire import MAX_FRAME_BYTES, Answer, Decide, Frames, answer, frame, question
-from pbx.kernel.errors import DecodeError
+from pbx.kernel.errors import ClusterAway, DecodeError
 
 PATIENCE_S = 30.0
 EVENT = WireEvent(type="x.y.v1", time_ns=1, data=msgspec.Raw(b"{}"))
@@ -97,7 +97,7 @@ def test_answers_come_in_any_order(path: Path, asker: DecisionClient) -> None:
         0,
         4,
     )
-    assert type(results.get("c")) is LogUnavailable
+    assert type(results.get("c")) is ClusterAway
     assert type(results.get("d")) is OutcomeUnknown
     role.server.stop()
 
@@ -106,7 +106,7 @@ def test_without_a_server_the_answer_is_no_at_once(asker: DecisionClient) -> Non
     results = Results()
     asker.submit(asked("a"), results.of("a"))
     refusal = results.get("a")
-    assert type(refusal) is LogUnavailable
+    assert type(refusal) is ClusterAway
     assert "pbx serve" in str(refusal)
 
 
@@ -136,7 +136,7 @@ def test_who_waits_too_long_is_told_what_is_certain(
     results = Results()
     hasty = DecisionClient(path, decide_s=0.01, unknown_s=0.02)
     hasty.submit(asked("a"), results.of("a"))
-    assert type(results.get("a")) is LogUnavailable, "nobody heard the question"
+    assert type(results.get("a")) is ClusterAway, "nobody heard the question"
     role = Role(path)
     hasty.submit(asked("b"), results.of("b"))
     with role._changed:
@@ -155,7 +155,7 @@ def test_closing_ends_open_questions_as_unknown(path: Path) -> None:
     client.close()
     assert type(results.get("a")) is OutcomeUnknown
     client.submit(asked("b"), results.of("b"))
-    assert type(results.get("b")) is LogUnavailable
+    assert type(results.get("b")) is ClusterAway
     role.server.stop()
 
 
@@ -240,9 +240,14 @@ def test_a_writer_hands_decisions_over_and_goes_on_with_facts(tmp_path: Path) ->
     writer.decide("domain/d", 0, [DomainCreated(name="d")], Meta(), results.of("again"))
     assert isinstance(results.get("again"), Conflict)
     kafka.reachable = False
-    writer.decide("domain/e", 0, [DomainCreated(name="e")], Meta(), results.of("e"))
-    assert isinstance(results.get("e"), LogUnavailable)
+    created = [DomainCreated(name="e")]
+    writer.decide("domain/e", 0, created, Meta(), results.of("e"))
+    assert isinstance(results.get("e"), ClusterAway)
     assert writer.healthy, "calls go on"
+    writer.decide("domain/e", 0, created, Meta(), results.of("alone"), alone=True)
+    assert isinstance(results.get("alone"), int), "this node may decide by itself"
+    writer.decide("domain/e", 0, created, Meta(), results.of("twice"), alone=True)
+    assert isinstance(results.get("twice"), Conflict)
     writer.stop()
     assert [r.event for r in node.log.read_stream("call/1")] == [
         LegDigit(leg_id=name) for name in ("before", "own", "behind")

@@ -7,8 +7,11 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pbx.domain.accounts import DomainCreated
 from pbx.domain.bindings import BindingRemoved
@@ -19,7 +22,7 @@ from pbx.eventlog.kafka.envelope import Envelope, wire_event
 from pbx.eventlog.kafka.log import ClusterLog
 from pbx.eventlog.kafka.partition import make_token, parse_token, place_of, position_of
 from pbx.eventlog.kafka.replica import Met, Replica, join, next_session
-from pbx.eventlog.record import Row
+from pbx.eventlog.record import Decision, Row
 from pbx.kernel.errors import LogError
 from tests.support.fake_kafka import FakeKafka, FakeLogRole
 
@@ -59,7 +62,6 @@ def test_facts_wait_in_the_journal_until_they_are_met(node: MakeNode) -> None:
     a.log.commit([fact("call/1", v, f"x{v}", time_ns=v * 10**9) for v in (1, 2, 3)])
     waiting = a.journal.backlog(now_ns=11 * 10**9)
     assert waiting == (3, 10.0)
-    assert a.journal.backlog(limit=2).events == 2
     assert list(a.log.partition(a.kafka.partition_of("call/1")).read()) == []
     a.ship()
     assert a.journal.backlog() == (0, 0.0)
@@ -100,6 +102,54 @@ def test_a_version_that_another_took_first_moves_the_facts_of_the_journal(node: 
     assert [r.row for r in a.log.read_stream("binding/x")] == [
         r.row for r in b.log.read_stream("binding/x")
     ]
+
+
+def test_what_two_nodes_decided_alone_counts_everywhere(kafka: FakeKafka, node: MakeNode) -> None:
+    """As while Kafka is away: nothing is void, versions follow, and who goes on is told of it."""
+    a, b = node("a"), node("b")
+    kafka.reachable = False
+    for one in (a, b):
+        rows = [fact("binding/x", 0, f"{one.log.node}{n}") for n in (1, 2)]
+        (position,) = one.log.commit([Decision("binding/x", 0, rows, alone=True)])
+        assert position == 2
+        assert one.journal.backlog().events == 2
+        again = one.log.commit([Decision("binding/x", 0, rows, alone=True)])
+        assert isinstance(again[0], Conflict)
+    kafka.reachable = True
+    b.ship()
+    a.ship()
+    for one in (a, b):
+        assert names(one.log, "binding/x") == ["b1", "b2", "a1", "a2"]
+        assert [r.version for r in one.log.read_stream("binding/x")] == [1, 2, 3, 4]
+    with pytest.raises(Conflict):
+        a.log.append("binding/x", 2, [LegDigit(leg_id="c")], Meta())
+    a.log.append("binding/x", 4, [LegDigit(leg_id="c")], Meta())
+    assert names(b.log, "binding/x")[-1] == "c"
+
+
+@given(st.lists(st.sampled_from(["a", "b", "ship a", "ship b", "decide a"]), max_size=40))
+def test_the_backlog_is_what_was_not_shipped(steps: list[str]) -> None:
+    kafka = FakeKafka()
+    with TemporaryDirectory() as folder:
+        nodes = {name: FakeLogRole(kafka, Path(folder) / name, name) for name in ("a", "b")}
+        try:
+            for number, step in enumerate(steps, 1):
+                what, _, name = step.rpartition(" ")
+                one = nodes[name]
+                if what == "ship":
+                    one.ship()
+                elif what == "decide":
+                    one.log.append(f"domain/{number}", 0, [LegDigit(leg_id="d")], Meta())
+                else:
+                    one.log.commit([fact(f"call/{name}{number}", 1, "x", number * 10**9)])
+                for each in nodes.values():
+                    waiting, _ = each.journal.unshipped(0, 1000)
+                    found = each.journal.backlog(now_ns=100 * 10**9)
+                    oldest_s = 100.0 - waiting[0][1][3] / 1e9 if waiting else 0.0
+                    assert found == (len(waiting), oldest_s)
+        finally:
+            for one in nodes.values():
+                one.close()
 
 
 @pytest.mark.parametrize("facts", [3, 150])

@@ -49,6 +49,7 @@ from pbx.domain.accounts import (
 from pbx.domain.bindings import BindingAdded
 from pbx.domain.rules import RulesChanged, stored
 from pbx.eventlog import Meta
+from pbx.kernel.errors import ClusterAway
 from pbx.kernel.events import Event
 from pbx.rules import parse_rules
 from sip.core import EngineConfig, Output, Resolve, TargetFailed, Transmit
@@ -75,6 +76,8 @@ class RecordingLog:
         self.refusal: Exception | None = None
         """What decisions end in while it is set."""
         self.waiting: list[Callable[[], None]] = []
+        self.alone: list[bool] = []
+        """Of each decision: whether this node made it by itself."""
 
     def observe(self, stream: str, version: int, event: Event, meta: Meta) -> None:
         if stream.startswith("call/"):
@@ -89,9 +92,13 @@ class RecordingLog:
         events: Sequence[Event],
         meta: Meta,
         done: Callable[[int | Exception], None],
+        *,
+        alone: bool = False,
     ) -> None:
+        self.alone.append(alone)
+
         def run() -> None:
-            if self.refusal is not None:
+            if self.refusal is not None and not (alone and isinstance(self.refusal, ClusterAway)):
                 done(self.refusal)
                 return
             for number, event in enumerate(events, 1):

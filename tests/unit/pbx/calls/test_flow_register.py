@@ -12,7 +12,8 @@ from pbx.calls.registration import AHEAD_NS, unrecorded
 from pbx.commands import digest_secrets
 from pbx.domain.accounts import AccountAliasesSet, AccountDeleted, AccountPasswordSet
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
-from pbx.eventlog import Conflict, LogUnavailable
+from pbx.eventlog import Conflict, LogUnavailable, OutcomeUnknown
+from pbx.kernel.errors import ClusterAway
 from sip.registrar import Binding
 from tests.unit.pbx.calls.lab import Lab
 
@@ -227,6 +228,54 @@ def test_conflict() -> None:
     _register(lab)
     lab.play("alice < 200")
     assert _versions(lab) == [8]
+
+
+def test_phones_come_back_while_the_nodes_cannot_agree() -> None:
+    """This node decides alone: that a phone is here is a fact. The next ones do not wait for it."""
+    lab = _lab()
+    lab.add("bob", "bob", bind=False)
+    lab.log.refusal = ClusterAway("Kafka does not take it")
+    _register(lab)
+    lab.play("alice < 200")
+    assert _contacts(lab) != []
+    _register(lab, "bob", user="bob")
+    lab.play("bob < 200")
+    assert lab.log.alone == [False, True, True]
+    _register(lab, lines="Expires: 0\r\n")
+    lab.play("alice < 200")
+    assert _contacts(lab) == []
+    assert _versions(lab) == [1, 1, 2]
+    lab.advance(11)
+    lab.log.refusal = None
+    _register(lab)
+    lab.play("alice < 200")
+    assert lab.log.alone == [False, True, True, True, False], "the nodes are asked again"
+
+
+def test_what_is_not_certain_is_not_decided_alone() -> None:
+    """The change may still be made, or this node's own disk takes nothing: nothing is promised."""
+    lab = _lab()
+    for refusal in (OutcomeUnknown("lost"), LogUnavailable("full")):
+        lab.log.refusal = refusal
+        _register(lab)
+        lab.play("alice < 503 | Retry-After:")
+    assert lab.log.alone == [False, False]
+
+
+def test_expiry_while_the_nodes_cannot_agree_is_a_fact() -> None:
+    lab = _lab()
+    lab.node.start("1", 1, (), lab.now)
+    _register(lab)
+    lab.play("alice < 200")
+    lab.log.refusal = ClusterAway("Kafka does not take it")
+    lab.advance(601)
+    (removed,) = lab.log.of(BindingRemoved)
+    assert removed.reason == "expired"
+    assert lab.log.alone == [False, False, True]
+    lab.log.refusal = None
+    _register(lab)
+    lab.play("alice < 200")
+    assert _versions(lab) == [1, 2, 3]
 
 
 @pytest.mark.parametrize(
