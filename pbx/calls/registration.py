@@ -1,9 +1,9 @@
 """REGISTER from authentication to the reply (RFC 3261 §10.3 around ``sip.registrar``).
 
-A binding added or removed is durable before its 200 (class *decided*); a refresh only moves an
-expiry and is *observed*, ahead of time, so that most of them need not be written at all
-(:func:`unrecorded`). Requests for one address are taken one after another while an append
-is under way, so each is evaluated on what the log has.
+What a 200 promises is in the log before it leaves. A refresh only moves an expiry, which is written
+ahead of time, so that most of them need not be written at all (:func:`unrecorded`). Requests for
+one address are taken one after another while an append is under way, so each is evaluated on what
+the log has. While the log takes nothing, refreshes are accepted and queued: the phone is there.
 
 While the nodes of a cluster cannot agree (Kafka is away) this node decides on bindings by itself:
 that a phone is here is a fact, whatever others say, and it must be reachable meanwhile. The others
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 from pbx.calls.locations import Location, stream_of
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.eventlog import Conflict
-from pbx.kernel.errors import ClusterAway
+from pbx.kernel.errors import ClusterAway, LogUnavailable
 from pbx.kernel.events import Event
 from sip import registrar
 from sip.registrar import PRIVATE_NETWORKS, Binding, RegisterResult, RegistrarConfig
@@ -140,10 +140,8 @@ class Registration:
             return
         decided = [*map(_removed, result.removed), *map(_added, result.added)]
         refreshed = unrecorded(location, result.refreshed)
-        if not decided:
-            self._observe(address, location, refreshed, result)
-            node.engine.respond(transaction, 200, None, result.headers, now=now)
-            node.locations.arm(now)
+        if not decided and (not refreshed or not node.log.healthy):
+            self._refreshed(address, transaction, location, refreshed, result, now)
             return
         full = node.locations.count + len(result.added) > node.config.registrations
         if not node.log.healthy or (result.added and full):
@@ -170,10 +168,15 @@ class Registration:
                 decide(alone=True)
             elif isinstance(outcome, Conflict) and tries > 1 and node.read_stream is not None:
                 self._again(account, transaction, request, flow, outcome, tries - 1)
+            elif isinstance(outcome, LogUnavailable) and not decided:
+                waiting = self._running.pop(address, deque())
+                self._refreshed(address, transaction, location, refreshed, result, node.now())
+                self._go_on(address, waiting, node.now())
             else:
                 self._done(account, transaction, location, result, events, expected, outcome)
 
-        decide(alone=now < self._alone_until)
+        # That a phone is still there needs nobody's consent.
+        decide(alone=not decided or now < self._alone_until)
 
     def _again(
         self,
@@ -199,9 +202,17 @@ class Registration:
             self._evaluate(current, transaction, request, flow, now, tries)
         self._go_on(address, waiting, now)
 
-    def _observe(
-        self, address: str, location: Location, refreshed: list[Event], result: RegisterResult
+    def _refreshed(
+        self,
+        address: str,
+        transaction: ServerTransaction,
+        location: Location,
+        refreshed: list[Event],
+        result: RegisterResult,
+        now: float,
     ) -> None:
+        """Answer a refresh that the log knows already, or that it cannot take now: a fact, which
+        waits until it can."""
         node = self._node
         meta = node.locations.meta(address, address)
         for event in refreshed:
@@ -210,6 +221,8 @@ class Registration:
         if result.refreshed:
             node.locations.took_over(location, result.refreshed)
             node.locations.set(address, location, result.bindings)
+        node.engine.respond(transaction, 200, None, result.headers, now=now)
+        node.locations.arm(now)
 
     def _done(
         self,

@@ -1,8 +1,8 @@
 """Events of the registrar: stream ``binding/<account@domain>``, category ``pbx.bindings``.
 
-Added and removed are *decided* (the 200 promises them); a refresh only moves an expiry and is
-*observed*. ``contact_id`` is stable for one binding: it is derived from the instance id and
-reg-id (RFC 5626) or from the contact URI.
+All are in the log before the 200 that promises them; a refresh only moves an expiry and is written
+ahead, so that most are not written at all. ``contact_id`` is stable for one binding: it is derived
+from the instance id and reg-id (RFC 5626) or from the contact URI.
 """
 
 from __future__ import annotations

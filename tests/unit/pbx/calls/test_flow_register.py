@@ -67,16 +67,49 @@ def test_decided_before_the_answer() -> None:
     assert added.remote == "203.0.113.11:5060"
 
 
-def test_refresh_does_not_wait() -> None:
-    """It only moves an expiry: observed, answered at once."""
+def test_a_refresh_that_is_written_is_durable_before_the_200() -> None:
+    """What a 200 has promised is known after a crash at any moment."""
     lab = _lab()
     _register(lab)
     lab.play("alice < 200")
     lab.log.slow = True
     lab.advance(60)
     _register(lab)
+    lab.quiet()
+    assert lab.log.of(BindingRefreshed) == []
+    lab.log.decide_all()
+    lab.pump()
     lab.play("alice < 200 | expires=600")
     assert len(lab.log.of(BindingRefreshed)) == 1
+    assert lab.log.alone == [False, True], "no other node has to agree"
+    assert _versions(lab) == [1, 2]
+    lab.advance(599)
+    assert len(_contacts(lab)) == 1
+
+
+def test_a_refresh_that_the_log_knows_does_not_wait() -> None:
+    lab = _lab()
+    for _ in range(2):
+        _register(lab)
+        lab.play("alice < 200")
+        lab.advance(60)
+    lab.log.slow = True
+    _register(lab)
+    lab.play("alice < 200 | expires=600")
+    assert len(lab.log.of(BindingRefreshed)) == 1
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_refreshes_go_on_while_the_log_takes_nothing(noticed: bool) -> None:
+    """The phone is there; its refresh is queued until it can be written."""
+    lab = _lab()
+    _register(lab)
+    lab.play("alice < 200")
+    lab.advance(60)
+    lab.log.healthy = not noticed
+    lab.log.refusal = LogUnavailable("full")
+    _register(lab)
+    lab.play("alice < 200 | expires=600")
     assert _versions(lab) == [1, 2]
     lab.advance(599)
     assert len(_contacts(lab)) == 1
