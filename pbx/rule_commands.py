@@ -11,9 +11,9 @@ from typing import Final
 
 from pbx.commands import Aggregate, execute, load
 from pbx.domain import accounts, rules
-from pbx.domain.rules import RulesState
+from pbx.domain.rules import RulesChanged, RulesState
 from pbx.domain.server import STREAM as SERVER_STREAM
-from pbx.eventlog import EventLog, Meta
+from pbx.eventlog import EventLog, Meta, Record
 from pbx.kernel.events import Event
 from pbx.rules import (
     Allowed,
@@ -30,6 +30,7 @@ from pbx.rules import (
 from pbx.rules.compiled import Entries, RuleSet
 from pbx.rules.stages import IMMEDIATE
 from pbx.rules.vocabulary import Level
+from pbx.settings_changes import ChangedMeanwhile
 
 RULES: Final = Aggregate(rules.NO_RULES, rules.evolve_rules)
 
@@ -47,23 +48,43 @@ def owner_stream(owner: str) -> str:
 class RuleAdministration:
     """The commands, for one actor; errors as those of :class:`pbx.commands.Administration`."""
 
-    def __init__(self, log: EventLog, *, actor: str, allowed: Allowed | None = None) -> None:
-        """`allowed` limits what a user may store in the rules of an account; None: no limit."""
+    def __init__(
+        self, log: EventLog, *, actor: str, allowed: Allowed | None = None, origin: str = ""
+    ) -> None:
+        """`allowed` limits what a user may store in the rules of an account, None: no limit;
+        `origin` is where the command came from, such as ``cli:127.0.0.1``."""
         self._log = log
         self._actor = actor
         self._allowed = allowed
+        self._origin = origin
 
     def state(self, owner: str) -> RulesState:
         """Rules, datasets and limits of an owner. Raises if there is no such owner."""
-        stream = owner_stream(owner)
-        state = load(self._log, RULES, stream)
-        rules.decide_set_rules(state, stream, state.rules)  # refuses what does not exist
-        return state
+        return self.read(owner)[0]
 
-    def set_rules(self, owner: str, data: object) -> Rules:
-        """Replace the whole set, given in its stored form; half a set changes nothing."""
+    def read(self, owner: str) -> tuple[RulesState, int]:
+        """The same, and the version of the owner's stream that it is of."""
+        stream = owner_stream(owner)
+        state, version = RULES.initial, 0
+        for record in self._log.read_stream(stream):
+            state, version = RULES.evolve(state, record.event), record.version
+        rules.decide_set_rules(state, stream, state.rules)  # refuses what does not exist
+        return state, version
+
+    def set_rules(self, owner: str, data: object, *, read_version: int | None = None) -> Rules:
+        """Replace the whole set, given in its stored form; half a set changes nothing.
+
+        Raises :class:`~pbx.settings_changes.ChangedMeanwhile` if somebody else changed it after
+        `read_version`.
+        """
         wanted = parse_rules(data)
-        return self._change(owner, lambda state: wanted)
+
+        def make(state: RulesState) -> Rules:
+            if read_version is not None:
+                self._unchanged_since(owner_stream(owner), state.rules, read_version)
+            return wanted
+
+        return self._change(owner, make)
 
     def update_rule(self, owner: str, data: object) -> Rules:
         """Store one rule, or change the priority of one (fewer than four elements)."""
@@ -133,4 +154,20 @@ class RuleAdministration:
 
     def _execute(self, stream: str, decide: Callable[[RulesState], Sequence[Event]]) -> None:
         tenant = stream.partition("/")[2].rpartition("@")[2]
-        execute(self._log, RULES, stream, decide, Meta(actor=self._actor, tenant=tenant))
+        meta = Meta(actor=self._actor, tenant=tenant, causation=self._origin)
+        execute(self._log, RULES, stream, decide, meta)
+
+    def _unchanged_since(self, stream: str, now: Rules, version: int) -> None:
+        last: Record | None = None
+        before: Rules = ()
+        for record in self._log.read_stream(stream):
+            event = record.event
+            if not isinstance(event, RulesChanged):
+                continue
+            if record.version <= version:
+                before = rules.restored(event.rules)[0]
+            elif (record.actor, record.causation) != (self._actor, self._origin):
+                last = record
+        if last is not None:
+            changed = {rule.name for rule in set(before) ^ set(now)}
+            raise ChangedMeanwhile(last.actor, last.time_ns, sorted(changed) or ["the rules"])

@@ -189,7 +189,8 @@ def _decide(router: Router, uri: SipUri | OpaqueUri, dialled: Dialled) -> Decisi
     if found.decision is None:
         return Decision(Answer(found.status, "refused", "", ()), found.reason, (), "")
     # Whether programs can be started here is none of the table's business.
-    answered = found.contacts or found.decision.outcome in (Outcome.APPLICATION, Outcome.TASK)
+    program = found.decision.outcome in (Outcome.APPLICATION, Outcome.TASK) and not found.barred
+    answered = found.contacts or program
     status = 0 if answered else found.status
     lines = [
         f"{step.record.table} table, line {step.record.line}: {' '.join(step.record.text.split())}"

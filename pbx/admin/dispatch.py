@@ -46,9 +46,10 @@ class Context:
         self.service = service
         self.client = client
         self.authority = authority
-        origin = f"{client.protocol.lower()}:{client.address}"
+        self.origin = f"{client.protocol.lower()}:{client.address}"
+        """Where the command came from, for the log."""
         actor = authority.address
-        self.changes = SettingsChanges(service.log, actor=actor, origin=origin)
+        self.changes = SettingsChanges(service.log, actor=actor, origin=self.origin)
         self.administration = Administration(
             service.log, actor=actor, erase=service.erase, inventory=service.world.inventory
         )

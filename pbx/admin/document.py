@@ -23,6 +23,7 @@ _GROUPS: Final = {
     "accounts": "Accounts",
     "objects": "Groups, forwarders, aliases, numbers, the Router",
     "records": "Rules, registrations elsewhere, scheduled tasks",
+    "signal_rules": "Signal Rules",
     "info": "Information and counters",
     "alerts": "Alerts",
     "environments": "Files of applications",
@@ -46,13 +47,13 @@ def _settings() -> Iterator[str]:
     yield "Settings with an effect in this version:\n"
     yield "| Key | Of | Form | Default | Effect |"
     yield "|---|---|---|---|---|"
-    seen: dict[str, Key] = {}
+    seen: dict[tuple[str, str], Key] = {}
     for (kind, section), table in TABLES.items():
         if section in ("account-defaults", "template", "domain-defaults", "records"):
             continue  # the same keys on another level, or the commands' own
         for key in table.values():
-            if key.effect and key.name not in seen:
-                seen[key.name] = key
+            if key.effect and (kind, key.name) not in seen:
+                seen[kind, key.name] = key
                 where = kind if section in ("settings", "prefs") else f"{kind}, {section}"
                 default = "" if key.default in (None, "", {}) else f"`{_text(key)}`"
                 yield f"| `{key.name}` | {where} | {key.form.words} | {default} | {key.effect} |"

@@ -22,6 +22,7 @@ from pbx.admin.handlers import (
     records,
     server,
     sessions,
+    signal_rules,
 )
 from pbx.admin.rights import (
     ADMINISTRATOR,
@@ -280,6 +281,26 @@ def _record_rows() -> Iterator[Row]:
         "accountName { newRule:array | DELETE oldRuleName }",
         change,
         records.update_account_rule,
+    )
+    get, replace = signal_rules.server_rules()
+    yield _row("GETSERVERSIGNALRULES", "", _SET, get, "array of rules")
+    yield _row("SETSERVERSIGNALRULES", "newRules:array", _SET, replace)
+    get, replace = signal_rules.domain_rules()
+    yield _row("GETDOMAINSIGNALRULES", "domainName", domain(), get, "array of rules")
+    code = signal_rules.CODE
+    yield _row("SETDOMAINSIGNALRULES", "domainName newRules:array", domain(code), replace)
+    yield _row(
+        "GETACCOUNTSIGNALRULES", "accountName", read, signal_rules.get_account, "array of rules"
+    )
+    change = domain(code, owner=True)
+    yield _row(
+        "SETACCOUNTSIGNALRULES", "accountName newRules:array", change, signal_rules.set_account
+    )
+    yield _row(
+        "UPDATEACCOUNTSIGNALRULE",
+        "accountName { newRule:array | DELETE oldRuleName }",
+        change,
+        signal_rules.update_account,
     )
     for noun, key, code, allowed in (
         ("RSIPS", "RSIP", "CanModifyRSIP", "RSIPAllowed"),

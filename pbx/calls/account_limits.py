@@ -1,12 +1,13 @@
-"""Limits of accounts on the call path: their own, of their class, of their domain, of the server.
+"""Settings of accounts on the call path: their own, of their class, of their domain, of the server.
 
-Fed with the settings events of all levels; asked when a call is counted and a phone registers. An
-account without limits of its own, like nearly all of a million, takes no room here.
+Limits, class of service and caller ID. Fed with the settings events of all levels; asked when a
+call is routed or counted and a phone registers. An account without such settings of its own, like
+nearly all of a million, takes no room here.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pbx.data import Value, from_json
 from pbx.domain.accounts import AccountDeleted, AccountLimitsSet, DomainDeleted
@@ -20,7 +21,12 @@ from pbx.kernel.events import Event
 from pbx.objects import effective
 
 UNSET: Final = -1
-_KEYS: Final = frozenset({"CallsLimit", "MaxSignalContacts", "ServiceClass", "ServiceClasses"})
+_KEYS: Final = frozenset(
+    {
+        "CallsLimit", "MaxSignalContacts", "CallInpFlow", "CallOutFlow", "CallOutAllowed",
+        "CallClasses", "CallerIdNumber", "CallerIdWithheld", "ServiceClass", "ServiceClasses",
+    }
+)  # fmt: skip
 _OWN: Final = "settings"
 _DEFAULTS: Final = "account-defaults"
 
@@ -30,7 +36,7 @@ class LimitBook:
 
     def __init__(self) -> None:
         self._levels: dict[str, dict[str, Value]] = {}
-        """By stream; only what limits depend on."""
+        """By stream; only what calls depend on."""
 
     def apply(self, stream: str, event: Event) -> None:
         """Fold one event; others than those of settings are ignored."""
@@ -55,16 +61,32 @@ class LimitBook:
         """Phones at once of an account; -1 if nobody says."""
         return self._limit("MaxSignalContacts", name, domain)
 
-    def _limit(self, key: str, name: str, domain: str) -> int:
+    def value(self, key: str, account: str) -> Any:
+        """A setting of ``name@domain``, read; None if no level states it."""
         levels = self._levels
         if not levels:
-            return UNSET
-        value = effective.stated_account_setting(
-            key,
-            levels.get(f"account/{name}@{domain}", {}),
+            return None
+        return effective.stated_account_setting(key, *self._levels_of(account))
+
+    def stated(self, key: str, account: str) -> Value:
+        """The same as it is written."""
+        if not self._levels:
+            return None
+        return effective.written_account_setting(key, *self._levels_of(account))
+
+    def _levels_of(
+        self, account: str
+    ) -> tuple[dict[str, Value], dict[str, Value], dict[str, Value]]:
+        levels = self._levels
+        domain = account.partition("@")[2]
+        return (
+            levels.get(f"account/{account}", {}),
             levels.get(f"domain/{domain}", {}),
             levels.get("server", {}),
         )
+
+    def _limit(self, key: str, name: str, domain: str) -> int:
+        value = self.value(key, f"{name}@{domain}") if self._levels else None
         return value if isinstance(value, int) else UNSET
 
     def _change(self, stream: str, event: SettingsChanged) -> None:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from pbx.calls.bridge import Bridge
     from pbx.calls.hunt import Hunt
     from pbx.calls.leg import Leg
+    from pbx.calls.presentation import Diversion
+    from pbx.calls.routing import Route
     from sip.events import InviteAnswered, InviteProgress
 
 
@@ -55,21 +57,34 @@ class Parent(Protocol):
 
     def branch_failed(self, branch: Branch, outcome: Outcome, now: float) -> None: ...
 
+    def branch_replaced(self, branch: Branch, now: float) -> None:
+        """Others, which it led to, are tried in its place."""
+        ...
+
+    def redirected(
+        self, route: Route, uri_text: str, diversions: tuple[Diversion, ...], now: float
+    ) -> bool:
+        """A phone answered 3xx: whether what it names is taken on."""
+        ...
+
 
 class Ring:
     """One dial to the contacts of an account, or to an outside address."""
 
-    __slots__ = ("_dial", "_parent", "contacts")
+    __slots__ = ("_dial", "_handed_over", "_parent", "contacts")
 
     def __init__(self, parent: Parent, contacts: list[Contact]) -> None:
         self._parent = parent
         self.contacts = contacts
         self._dial: Dial | None = None
+        self._handed_over = False
+        """The scope tries what a phone redirected to."""
 
     def start(self, now: float) -> None:
         """Ring until the scope's patience ends."""
         hunt = self._parent.hunt
         dial = self._dial = hunt.new_dial(self)
+        dial.on_redirect = self._redirected
         hunt.tried += len(self.contacts)
         dial.start(self.contacts, hunt.offer, max(1.0, self._parent.until - now), now)
 
@@ -78,6 +93,13 @@ class Ring:
         dial, self._dial = self._dial, None  # who know each other are a cycle
         if dial is not None:
             dial.stop(end, now, reason)
+
+    def _redirected(
+        self, route: Route, uri_text: str, diversions: tuple[Diversion, ...], now: float
+    ) -> bool:
+        taken = self._parent.redirected(route, uri_text, diversions, now)
+        self._handed_over = self._handed_over or taken
+        return taken
 
     # DialListener.
 
@@ -103,6 +125,9 @@ class Ring:
     def dial_failed(self, failure: Failure, now: float) -> None:
         dial, self._dial = self._dial, None
         statuses = dial.statuses if dial is not None else ()
+        if self._handed_over and not statuses:
+            self._parent.branch_replaced(self, now)
+            return
         outcome = Outcome(failure, statuses or (failure.status,))
         self._parent.branch_failed(self, outcome, now)
 

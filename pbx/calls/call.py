@@ -53,7 +53,7 @@ class Call:
     __slots__ = (
         "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "bridges", "caller",
         "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs", "negotiating",
-        "node", "pair", "releasing", "setup", "started_ns", "state", "transfer",
+        "node", "pair", "releasing", "setup", "started_ns", "state", "transfer", "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -92,6 +92,8 @@ class Call:
         """Bridges whose figures are awaited."""
         self.counted: list[str] = []
         """Accounts for which this call counts as a concurrent one."""
+        self.urgent = False
+        """A call for help: no limit, rule or setting stands in its way."""
         self.legs: dict[str, Leg] = {}
         self.caller = Leg(self, usage, Role.CALLER, account)
         self.legs[self.caller.id] = self.caller

@@ -36,10 +36,10 @@ class CallFacts:
         account: str,
         counted: Sequence[str],
         request: Request,
-        flow: Flow,
+        flow: Flow | None,
     ) -> None:
         """`account` is the authenticated sender's; `counted` the accounts for which the call itself
-        counts among their calls."""
+        counts among their calls; without a `flow` this server made the request."""
         self._node = node
         self._account = account
         self._counted = counted
@@ -100,6 +100,8 @@ class CallFacts:
         return call_type(request.body) if request.method == "INVITE" else "IM"
 
     def _source(self) -> Value:
+        if self._flow is None:
+            return LOCAL_SOURCE
         return f"SIP [{self._flow.remote[0]}]"
 
     def _authenticated(self) -> Value:

@@ -9,13 +9,19 @@ knows nothing of the caller: its :class:`DialListener` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pbx.calls import cause
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.leg import CANCELLED_ELSEWHERE, Leg, Role
-from pbx.calls.presentation import Diversion, Presentation, diversion_fields
+from pbx.calls.presentation import (
+    ANONYMOUS,
+    REVEALING,
+    Diversion,
+    Presentation,
+    diversion_fields,
+)
 from pbx.domain.calls import CallDecided, LegCreated
 from sip.errors import RemoteProtocolError
 from sip.registrar import qvalue
@@ -23,6 +29,7 @@ from sip.registrar import qvalue
 if TYPE_CHECKING:
     from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
+    from pbx.calls.routing import Route
     from pbx.calls.timers import Timer
     from sip.events import InviteAnswered, InviteFailed, InviteProgress
     from sip.flow import Target
@@ -75,13 +82,17 @@ class DialListener(Protocol):
         ...
 
 
+OnRedirect = Callable[["Route", str, tuple[Diversion, ...], float], bool]
+"""Called with where a 3xx leads; True: somebody else tries that."""
+
+
 class Dial:
     """One round of ringing; see the module."""
 
     __slots__ = (
         "_best", "_body", "_call", "_counted", "_headers", "_listener", "_parent", "_redirects",
-        "_timer", "_waiting", "active", "branches", "legs", "max_forwards", "reliable", "role",
-        "shown", "to",
+        "_timer", "_waiting", "active", "branches", "legs", "max_forwards", "on_redirect",
+        "reliable", "role", "shown", "to",
     )  # fmt: skip
 
     def __init__(
@@ -115,6 +126,7 @@ class Dial:
         self._timer: Timer | None = None
         self.legs: list[Leg] = []
         """Legs still being tried."""
+        self.on_redirect: OnRedirect | None = None
         self.branches = 0
         self.active = False
 
@@ -180,15 +192,22 @@ class Dial:
             return
         self.branches += 1
         headers: Sequence[tuple[str, str]] = self._headers
+        shown = self.shown
+        if not contact.account and not contact.redirector and not call.urgent:
+            # Outside an account is shown as it may be; who is redirected stays who calls.
+            account = self._listener.dial_source()[0].account
+            shown = call.node.router.classes.shown_outside(account, shown)
+            if shown is ANONYMOUS and self.shown is not ANONYMOUS:
+                headers = [field for field in headers if field[0] not in REVEALING]
         if contact.diversions:
             headers = diversion_fields(contact.diversions, headers)
-        if contact.account and self.shown.asserted:
+        if contact.account and shown.asserted:
             # RFC 3325 §5: only inside the trust domain, which ends at our own accounts.
-            headers = [*headers, ("P-Asserted-Identity", f"<{self.shown.asserted}>")]
+            headers = [*headers, ("P-Asserted-Identity", f"<{shown.asserted}>")]
         usage = call.node.engine.invite(
             contact.uri,
             to=self.to,
-            from_=self.shown.from_,
+            from_=shown.from_,
             now=now,
             headers=headers,
             body=self._body,
@@ -225,7 +244,7 @@ class Dial:
         if account in self._counted:
             return True
         call = self._call
-        refusal = call.node.limits.take(account, call.counted)
+        refusal = call.node.limits.admit(account, call.counted, now)
         if refusal is not None:
             call.decided("limit", "refused", f"redirect to {account}: {refusal}", now)
             self._best.append((486, None))
@@ -279,6 +298,7 @@ class Dial:
         call = self._call
         self._redirects += 1
         found: list[tuple[tuple[float, float], Contact]] = []
+        handed_over = False
         if self._redirects <= call.node.config.max_redirects and leg.account:
             try:
                 named = response.contacts
@@ -291,7 +311,12 @@ class Dial:
                 except RemoteProtocolError:
                     q = 1.0
                 contacts = self._follow(leg, response.status, uri, now)
-                found += [((q, contact.q), contact) for contact in contacts]
+                if contacts is None:
+                    handed_over = True
+                else:
+                    found += [((q, contact.q), contact) for contact in contacts]
+        if not found and handed_over:
+            return
         if not found:
             self._best.append((response.status, response))
             return
@@ -300,28 +325,33 @@ class Dial:
         for contact in first:
             self._try(contact, now)
 
-    def _follow(self, leg: Leg, status: int, uri: str, now: float) -> list[Contact]:
-        """Where one Contact of a 3xx leads, if it does."""
+    def _follow(self, leg: Leg, status: int, uri: str, now: float) -> list[Contact] | None:
+        """Where one Contact of a 3xx leads, if it does; None: somebody else tries that."""
         call = self._call
         node = call.node
-        route = node.router.redirected(uri, leg.account)
+        route = node.router.redirected(uri, leg.account, urgent=call.urgent)
         call.routed(uri, route, now, briefly=True)
         call.journal.write(
             CallDecided(
                 step="redirect",
                 outcome=uri,
-                reason=f"{leg.account} answered {status}; {len(route.contacts)} contacts",
+                reason=f"{leg.account} answered {status}; {_found(route)}",
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
         reason = "deflection" if leg.seen_statuses else "unconditional"
         diversion = Diversion(node.router.identity(leg.account), status, reason, uri)
+        diversions = (*leg.diversions, diversion)
+        if self.on_redirect is not None and self.on_redirect(route, uri, diversions, now):
+            return None
+        if route.contacts and not route.account and not route.members:
+            # Whoever sends a call to another server makes one.
+            refusal = node.limits.flows.refusal(leg.account, now, outgoing=True)
+            if refusal:
+                call.decided("limit", "refused", refusal, now)
+                return []
         return [
-            contact._replace(
-                redirector=leg.account,
-                diversions=(*leg.diversions, diversion),
-                counted=contact.account,
-            )
+            contact._replace(redirector=leg.account, diversions=diversions, counted=contact.account)
             for contact in route.contacts
         ]
 
@@ -350,6 +380,13 @@ class Dial:
         q850 = cause.q850_of(status)
         failure = Failure(status, cause.cause_of(best), q850, by, response, reason)
         self._listener.dial_failed(failure, now)
+
+
+def _found(route: Route) -> str:
+    """What a redirect comes to, in words."""
+    if route.contacts or route.account:
+        return f"{len(route.contacts)} contacts"
+    return route.reason or "nothing"
 
 
 def _groups(ranked: Iterable[tuple[tuple[float, ...], Contact]]) -> list[list[Contact]]:

@@ -134,6 +134,11 @@ class Directory:
         """Addresses of this server: as a domain part they mean the main domain."""
         self._own_hosts = hosts
 
+    @property
+    def settings(self) -> LimitBook:
+        """What accounts may, by the settings of all levels."""
+        return self._limits
+
     # The router's questions.
 
     @property

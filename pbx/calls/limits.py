@@ -1,4 +1,4 @@
-"""How many calls at once: in total (overload), per account and per domain.
+"""How many calls at once, per account and per domain; how many in a period, per account.
 
 Counts calls, not transactions; a call gives back what it took on every way it can end
 (:meth:`CallLimits.release` in ``Call.finish``). Emergency calls are never asked (``setup.py``).
@@ -6,39 +6,76 @@ Counts calls, not transactions; a call gives back what it took on every way it c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+from pbx.calls.call_flows import CallFlows
+from pbx.data import Value, from_json
 from pbx.domain.accounts import DomainDeleted
 from pbx.domain.rules import DomainLimitsSet
+from pbx.domain.setting_events import (
+    SETTINGS,
+    DomainSettingsChanged,
+    ServerSettingsChanged,
+    SettingsChanged,
+)
+from pbx.objects.forms import UNLIMITED, read_limit
 
 if TYPE_CHECKING:
     from pbx.calls.directory import Directory
     from pbx.kernel.events import Event
 
 
+_KEY: Final = "CallsLimit"
+_DOMAIN_DEFAULTS: Final = "domain-defaults"
+
+
 class CallLimits:
     """Concurrent calls by account and by domain."""
 
-    __slots__ = ("_active", "_default", "_directory", "_domain_limits")
+    __slots__ = ("_active", "_default", "_directory", "_domain_default", "_domain_limits", "flows")
 
     def __init__(self, directory: Directory, default: int) -> None:
         """`default` is the limit of accounts without their own, -1 for none."""
         self._directory = directory
+        self.flows = CallFlows(directory.settings)
         self._default = default
         self._domain_limits: dict[str, int] = {}
+        self._domain_default = UNLIMITED
         self._active: dict[str, int] = {}
         """By ``name@domain``, and by ``@domain`` for domains that have a limit."""
 
     def apply(self, stream: str, event: Event) -> None:
         """Fold one event of the configuration."""
-        if isinstance(event, DomainLimitsSet):
-            name = stream.partition("/")[2]
-            if event.calls_limit < 0:
-                self._domain_limits.pop(name, None)
-            else:
+        name = stream.partition("/")[2]
+        match event:
+            case DomainLimitsSet():
                 self._domain_limits[name] = event.calls_limit
-        elif isinstance(event, DomainDeleted):
-            self._domain_limits.pop(stream.partition("/")[2], None)
+            case DomainSettingsChanged(section=section) if section == SETTINGS:
+                if _KEY in event.removed:
+                    self._domain_limits.pop(name, None)
+                if _KEY in event.values:
+                    self._domain_limits[name] = _limit(event)
+            case ServerSettingsChanged(section=section) if section == _DOMAIN_DEFAULTS:
+                if _KEY in event.removed:
+                    self._domain_default = UNLIMITED
+                if _KEY in event.values:
+                    self._domain_default = _limit(event)
+            case DomainDeleted():
+                self._domain_limits.pop(name, None)
+            case _:
+                pass
+
+    def admit(
+        self, account: str, counted: list[str], now: float, *, outgoing: bool = False
+    ) -> str | None:
+        """:meth:`take`, and one more call of this period; the reason if there may be no more."""
+        if not account or account in counted:
+            return None
+        flows = self.flows
+        refusal = flows.problem(account, now, outgoing=outgoing) or self.take(account, counted)
+        if not refusal:
+            flows.count(account, now, outgoing=outgoing)
+        return refusal
 
     def take(self, account: str, counted: list[str]) -> str | None:
         """Count a call for `account` (noted in `counted`); the reason if it may have no more.
@@ -53,10 +90,10 @@ class CallLimits:
         limit = self._default if entry is None or entry.calls_limit < 0 else entry.calls_limit
         if 0 <= limit <= active:
             return f"{account} has {active} calls, its limit"
-        if self._domain_limits:
+        if self._domain_limits or self._domain_default >= 0:
             domain = account[account.rindex("@") :]
-            domain_limit = self._domain_limits.get(domain[1:])
-            if domain_limit is not None and domain not in counted:
+            domain_limit = self._domain_limits.get(domain[1:], self._domain_default)
+            if domain_limit >= 0 and domain not in counted:
                 of_domain = self._active.get(domain, 0)
                 if domain_limit <= of_domain:
                     return f"the domain {domain[1:]} has {of_domain} calls, its limit"
@@ -82,4 +119,13 @@ class CallLimits:
 
     def statistics(self) -> dict[str, int]:
         """Table size; 0 when no call is up."""
-        return {"counted_accounts": len(self._active)}
+        return {"counted_accounts": len(self._active), **self.flows.statistics()}
+
+
+def _limit(event: SettingsChanged) -> int:
+    """What a change states; a value of another version that cannot be read is no limit."""
+    value: Value = from_json(event.values[_KEY])
+    try:
+        return read_limit(value)
+    except ValueError:
+        return UNLIMITED

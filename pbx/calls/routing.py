@@ -3,7 +3,8 @@
 :mod:`pbx.router` decides what an address means; here that becomes something to try: the contacts
 of an account, of every member of a group, an address of another server. A foreign address may be
 called by our accounts, by trusted sources, and by anybody for whom a ``Relay:`` record or an object
-of ours (a forwarder, a group) made it.
+of ours (a forwarder, a group) made it. What of it an account may call says its class of service
+(:mod:`.call_classes`).
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from pbx import router
+from pbx.calls.call_classes import CallClasses
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
+from pbx.calls.emergency import Emergency
 from pbx.domain.calls import CallRouted
 from pbx.router import Address, AddressError, Kind, Module, Outcome, Rule, shown_steps
 from pbx.router.address import address_of, dialled_number
@@ -42,6 +45,8 @@ class Route(NamedTuple):
     """How it was found; None for a URI that is no address."""
     members: tuple[Route, ...] = ()
     """Of a group: everybody in it, groups in groups expanded, each with its own contacts."""
+    barred: bool = False
+    """The caller's class of service has it not: nothing of it may be tried."""
 
     @property
     def discarded(self) -> bool:
@@ -51,7 +56,8 @@ class Route(NamedTuple):
     @property
     def application(self) -> bool:
         """A program answers; `decision` says which."""
-        return self.decision is not None and self.decision.outcome is Outcome.APPLICATION
+        decision = self.decision
+        return decision is not None and decision.outcome is Outcome.APPLICATION and not self.barred
 
     @property
     def runs(self) -> bool:
@@ -99,9 +105,13 @@ def _as_dialled(found: router.Route, uri: SipUri) -> bool:
 class Router:
     """See the module."""
 
-    def __init__(self, directory: Directory, locations: Registered) -> None:
+    def __init__(
+        self, directory: Directory, locations: Registered, emergency: Emergency | None = None
+    ) -> None:
         self._directory = directory
         self._locations = locations
+        self._emergency = emergency
+        self.classes = CallClasses(directory.settings)
 
     def identity(self, account: str) -> str:
         """The URI an authenticated account is known by to others."""
@@ -119,6 +129,10 @@ class Router:
         if address is None:
             return Route([], 416, f"scheme {uri.scheme} is not routed")
         found = router.route(address, Kind.SIGNAL, self._directory, caller=caller)
+        if caller and not (self._emergency is not None and self._emergency.is_emergency(uri)):
+            refusal = self.classes.refusal(caller, address, found)
+            if refusal:
+                return Route([], 403, refusal, "", found, barred=True)
         if found.outcome is Outcome.GROUP:
             return self._group(found, caller)
         may_leave = bool(caller) or trusted or found.relay
@@ -218,10 +232,12 @@ class Router:
         reason = f"group {group.account}"
         return Route(list(contacts.values()), 0, reason, "", decision, tuple(members))
 
-    def redirected(self, uri_text: str, account: str) -> Route:
-        """Resolve a Contact of a 3xx in the name of `account`."""
+    def redirected(self, uri_text: str, account: str, *, urgent: bool = False) -> Route:
+        """Resolve a Contact of a 3xx in the name of `account`; `urgent`: of a call for help."""
         try:
             uri = parse_uri(uri_text)
         except RemoteProtocolError:
             return Route([], 400, "the redirect cannot be read")
+        if not urgent and self._emergency is not None and self._emergency.is_emergency(uri):
+            return Route([], 403, "no call is sent to emergency numbers")
         return self.route(uri, account)

@@ -30,6 +30,7 @@ from sip.uri import SipUri, parse_uri, unescape
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
+    from pbx.calls.leg import Leg
     from pbx.calls.node import SignalNode
 
 #: MESSAGE branches of one SendIM.
@@ -133,8 +134,11 @@ class Services:
             return "on-phone"
         return "online" if node.locations.contacts(account) else "offline"
 
-    def carry_out(self, decision: Decision, call: Call | None, data: CallerData, now: float) -> str:
-        """One action that neither rings nor answers; the outcome in words for the log."""
+    def carry_out(self, decision: Decision, party: Leg | None, data: CallerData, now: float) -> str:
+        """One action that neither rings nor answers; the outcome in words for the log.
+
+        `party` is who calls, None if nobody will talk.
+        """
         action = decision.action
         match action.verb:
             case Verb.REMEMBER:
@@ -149,9 +153,9 @@ class Services:
                 return self.effects.fetch(url, now) or "fetched"
             case Verb.LOG:
                 return data.expand(action.parameter)
-            case Verb.SHOW_CALLER if call is not None:
-                call.caller.shown = shown_as(data.expand(action.parameter), call)
-                return f"the caller is shown as {call.caller.shown.from_}"
+            case Verb.SHOW_CALLER if party is not None:
+                party.shown = shown_as(data.expand(action.parameter), party)
+                return f"the caller is shown as {party.shown.from_}"
             case _:
                 raise AssertionError(action.verb)
 
@@ -214,12 +218,11 @@ def home_of(decision: Decision, account: str, main_domain: str) -> str:
     return entry.owner.rpartition("@")[2] or account.partition("@")[2]
 
 
-def shown_as(text: str, call: Call) -> Presentation:
+def shown_as(text: str, caller: Leg) -> Presentation:
     """The caller under another name: ``anonymous``, a display name, or ``"Name" <sip:URI>``.
 
     Who is authenticated stays in P-Asserted-Identity, toward our own accounts only.
     """
-    caller = call.caller
     if text.strip().lower() == "anonymous":
         return ANONYMOUS
     before = caller.presentation()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pbx.calls import cause
 from pbx.calls.bridge import Bridge
+from pbx.calls.call_facts import CallFacts
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.dial import Contact, Dial, DialListener, Failure
 from pbx.calls.hunt import Hunt
@@ -107,7 +108,9 @@ class Setup:
         if urgent:
             # Neither limits nor rules stand between a caller and help.
             call.decided("emergency", "no limits, no rules", request.uri, now)
-        refusal = None if urgent else node.limits.take(call.account, call.counted)
+        call.urgent = urgent
+        limits = node.limits
+        refusal = None if urgent else limits.admit(call.account, call.counted, now, outgoing=True)
         if refusal is not None:
             call.decided("limit", "refused", refusal, now)
             end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
@@ -141,7 +144,19 @@ class Setup:
         def make(listener: DialListener) -> Dial:
             return self._new_dial(request, listener)
 
-        hunt = self.dial = Hunt(call, self, make, request, flow, ring_s, plain=plain)
+        account = call.account
+        hunt = self.dial = Hunt(
+            call,
+            self,
+            make,
+            CallFacts(call.node, account, call.counted, request, flow),
+            ring_s,
+            account=account,
+            party=call.caller,
+            trusted=call.node.authenticator.trusts(flow),
+            plain=plain,
+            urgent=call.urgent,
+        )
         hunt.open(request.request_uri, request.uri, now)
         if hunt.active:
             self._offer(request, hunt.start, now)
@@ -188,7 +203,7 @@ class Setup:
         before = len(call.counted)
         refusals: dict[str, str] = {}
         for account in dict.fromkeys(contact.account for contact in contacts):
-            refusal = call.node.limits.take(account, call.counted)
+            refusal = call.node.limits.admit(account, call.counted, now)
             if refusal is not None:
                 refusals[account] = refusal
                 call.decided("limit", "refused", f"callee {refusal}", now)

@@ -22,6 +22,7 @@ from pbx.domain.accounts import (
     DomainDeleted,
 )
 from pbx.domain.server import STREAM as SERVER_STREAM
+from pbx.domain.setting_events import SETTINGS, DomainSettingsChanged
 from pbx.kernel.errors import DomainError
 from pbx.kernel.events import PERSONAL, Durability, Event, event
 from pbx.rules import Allowed, Level, Rule, Rules, check_rights, parse_rule, rules_to_data
@@ -32,6 +33,8 @@ MAX_DATASET: Final = 1000
 MAX_DATASETS: Final = 20
 """Datasets of an account."""
 MAX_DATASET_NAME: Final = 64
+CALLS_LIMIT: Final = "CallsLimit"
+"""Setting of a domain: calls at once in which its accounts take part."""
 
 StoredRule = tuple[str, str, tuple[tuple[str, str, str], ...], tuple[tuple[str, ...], ...], str]
 """Priority number, name, conditions, actions, comment."""
@@ -46,7 +49,8 @@ class RulesChanged(Event):
 
 @event("domain.limits-set.v1", category=CONFIG, durability=Durability.DECIDED)
 class DomainLimitsSet(Event):
-    """Limits of a domain; -1 is unlimited."""
+    """Limits of a domain; -1 is unlimited. Not written any more: the setting ``CallsLimit`` of the
+    domain came in its place."""
 
     calls_limit: int = UNLIMITED
     """Calls at once in which an account of the domain takes part."""
@@ -124,10 +128,19 @@ def evolve_rules(state: RulesState, happened: Event) -> RulesState:
             return replace(state, rules=restored(happened.rules)[0])
         case DomainLimitsSet():
             return replace(state, calls_limit=happened.calls_limit)
+        case DomainSettingsChanged(section=section) if section == SETTINGS:
+            return replace(state, calls_limit=_calls_limit(state.calls_limit, happened))
         case DatasetEntryAdded() | DatasetEntryRemoved():
             return replace(state, datasets=evolve_datasets(state.datasets, happened))
         case _:
             return state
+
+
+def _calls_limit(before: int, happened: DomainSettingsChanged) -> int:
+    if CALLS_LIMIT in happened.removed:
+        return UNLIMITED
+    value = str(happened.values.get(CALLS_LIMIT, before))
+    return int(value) if value.removeprefix("-").isdecimal() else UNLIMITED
 
 
 def evolve_datasets(
@@ -161,7 +174,11 @@ def decide_domain_limits(state: RulesState, stream: str, calls_limit: int) -> li
     _require(state, stream, Level.DOMAIN)
     if calls_limit < UNLIMITED:
         raise DomainError(f"a limit of {calls_limit} calls: give 0 or more, or -1 for none")
-    return [] if calls_limit == state.calls_limit else [DomainLimitsSet(calls_limit=calls_limit)]
+    if calls_limit == state.calls_limit:
+        return []
+    if calls_limit == UNLIMITED:
+        return [DomainSettingsChanged(section=SETTINGS, removed=(CALLS_LIMIT,))]
+    return [DomainSettingsChanged(section=SETTINGS, values={CALLS_LIMIT: str(calls_limit)})]
 
 
 def decide_add_entry(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pbx.objects import destinations as d
 from pbx.objects import forms as f
 from pbx.objects.keys import Key, Table, table
 
@@ -87,12 +88,23 @@ MAIL: Final = (
 )  # fmt: skip
 
 TELEPHONY: Final = (
-    Key("CallInpFlow", "Incoming Calls limit", ["-1", "3600"], f.FLOW),
-    Key("CallOutFlow", "Outgoing Calls limit", ["-1", "3600"], f.FLOW),
+    Key("CallInpFlow", "Incoming Calls limit", ["-1", "3600"], f.FLOW,
+        effect="calls to an account in a period; more are answered 486"),
+    Key("CallOutFlow", "Outgoing Calls limit", ["-1", "3600"], f.FLOW,
+        effect="calls of an account in a period; more are answered 403"),
     Key("CallsLimit", "Concurrent Calls limit", "-1", f.LIMIT,
         effect="calls at once of an account"),
     Key("MaxSignalContacts", "Registrations limit", "10", f.ranged(0, 1000),
         effect="phones that may be registered at once"),
+    Key("CallOutAllowed", "Destinations allowed",
+        [kind for kind in d.KINDS if kind in d.ALLOWED_BY_DEFAULT], d.ALLOWED,
+        effect="kinds of destinations an account may call; others are answered 403"),
+    Key("CallClasses", "Number plan", {}, d.PLAN,
+        effect="which numbers are of which kind; kinds that are not named are as built in"),
+    Key("CallerIdNumber", "Caller ID outside", "", d.SHOWN_NUMBER,
+        effect="number that the account is shown with at other servers"),
+    Key("CallerIdWithheld", "Caller ID withheld", "NO", f.FLAG,
+        effect="YES: calls to other servers are anonymous; calls to emergency numbers never are"),
     Key("NotifyOutFlow", "Notify limit", ["100", "15"], f.FLOW),
     Key("MaxRosterItems", "Roster limit", "20", f.LIMIT),
     Key("CallLogs", "Call Logs", "YES", f.FLAG),
@@ -101,7 +113,7 @@ TELEPHONY: Final = (
     Key("SIPIMMode", "Messages to SIP clients", "YES"),
     Key("SignalRulesAllowed", "Rule Actions allowed (signal)", "Any",
         f.one_of("No", "Filter Only", "All But Exec", "Any"),
-        effect="No: the owner cannot change the rules"),
+        effect="which actions the owner may store; No: the owner cannot change the rules"),
     Key("RSIPAllowed", "Modify RSIP Records", "NO", f.FLAG,
         effect="YES: the owner may change the records"),
 )  # fmt: skip

@@ -15,6 +15,8 @@ DOMAIN_KEYS: Final[Table] = table(
             effect="PWD: login on the command protocol"),
         Key("AccountsLimit", "Accounts limit", "-1", f.LIMIT,
             effect="accounts the domain may have"),
+        Key("CallsLimit", "Concurrent Calls limit", "-1", f.LIMIT,
+            effect="calls at once in which accounts of the domain take part"),
         Key("ListsLimit", "Lists limit", "-1", f.LIMIT),
         Key("AGradeLimit", "A-grade limit", "-1", f.LIMIT),
         Key("BGradeLimit", "B-grade limit", "-1", f.LIMIT),

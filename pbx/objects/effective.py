@@ -50,6 +50,13 @@ def stated_account_setting(
     return None
 
 
+def written_account_setting(
+    name: str, own: Level, domain_defaults: Level, server_defaults: Level
+) -> Value:
+    """As :func:`stated_account_setting`, as it is written."""
+    return _first(name, _account_levels(own, domain_defaults, server_defaults))
+
+
 def domain_settings(own: Level, server_defaults: Level) -> dict[str, Value]:
     """All settings of a domain that have a value on some level."""
     return _merged((own, server_defaults), DOMAIN_KEYS)

@@ -13,6 +13,7 @@ from pbx.admin.errors import (
     WRONG_LOGIN,
     CliError,
 )
+from pbx.admin.handlers import signal_rules
 from pbx.admin.rights import SERVER_RIGHTS
 from pbx.admin.syntax import Arguments
 from pbx.data import Value
@@ -99,6 +100,7 @@ def rename(c: Context, a: Arguments) -> None:
         c.changes.update(target, section, configuration.section(section))
     if configuration.rights:
         c.changes.set_rights(new, configuration.rights)
+    signal_rules.move(c, old, new)
     aliases, telnums = state.aliases, state.telnums
     c.administration.delete_account(old)
     # Names and numbers belong to one account, so they move when the old one has gone.
@@ -150,7 +152,8 @@ def _effective(c: Context, address: str) -> dict[str, Value]:
     settings = effective.account_settings(configuration.section(SETTINGS), *levels)
     records = configuration.section(conf.RECORDS)
     records.pop(ACCOUNT_TYPE, None)
-    return {**settings, **records}
+    rules = signal_rules.rules_of(c, address)
+    return {**settings, **records, **({signal_rules.KEY: rules} if rules else {})}
 
 
 def update_settings(c: Context, a: Arguments) -> None:
