@@ -1,9 +1,10 @@
 """Taking REFER and INVITE with Replaces: who may do it, and to whom it applies.
 
 Rights: a transfer is made by a leg of ours, in the name of its account: the new leg is routed
-as if that account had dialled (RFC 3892 identities are not believed). An INVITE with Replaces
-needs an authenticated account or a trusted source to take the place of an answered leg, and an
-account of the same domain to take that of a phone that rings (``pickup.py``).
+as if that account had dialled (RFC 3892 identities are not believed), with its class of service
+and its limits; a party without an account reaches what a stranger reaches, whoever its peer is. An
+INVITE with Replaces needs an authenticated account or a trusted source to take the place of an
+answered leg, and an account of the same domain to take that of a phone that rings (``pickup.py``).
 """
 
 from __future__ import annotations
@@ -90,24 +91,31 @@ def _blind(
     headers: tuple[tuple[str, str], ...],
     now: float,
 ) -> None:
-    """Dial the target with the rights of the transferor's account, never with its peer's."""
+    """Try the target with the rights and limits of the transferor's account, never with its peer's:
+    under rules if there are any, as if that account had dialled for its peer."""
     call = leg.call
     node = call.node
     address = bare(target)
+    urgent = node.emergency.is_emergency(target)
+    ruled = node.rulebook.present and not urgent
     route = node.router.route(target, leg.account)
-    call.decided("transfer", f"blind to {address}", route.reason, now)
-    call.routed(address, route, now, briefly=True)
-    status = route.status
-    refusal = node.limits.take(route.account, call.counted) if route.contacts else None
-    if refusal is not None:
-        call.decided("limit", "refused", f"target {refusal}", now)
-        status = 486
+    whose = leg.account or "a party without an account"
+    call.decided("transfer", f"blind to {address}", f"for {whose}" if ruled else route.reason, now)
     _accept(leg, event, now)
     transfer = Transfer(call, leg, peer, address)
-    if not route.contacts or refusal is not None:
-        transfer.refuse(status, now)
-        return
-    transfer.start_blind(route.contacts, (("Referred-By", leg.presentation().from_), *headers), now)
+    fields = (("Referred-By", leg.presentation().from_), *headers)
+    refusal = "" if urgent else node.limits.flows.refusal(leg.account, now, outgoing=True)
+    if refusal:
+        call.decided("limit", "refused", refusal, now)
+        transfer.refuse(403, now)
+    elif ruled:
+        transfer.start_ruled(target, fields, now)
+    else:
+        call.routed(address, route, now, briefly=True)
+        if not route.contacts:
+            transfer.refuse(route.status, now)
+        else:
+            transfer.start_blind(route.contacts, fields, now, urgent=urgent)
 
 
 def bare(uri: SipUri) -> str:

@@ -4,9 +4,10 @@ The *transferor* sends REFER, the *transferee* is its peer, the *target* is whom
 shall talk to. The server answers 202, reports by NOTIFY (``message/sipfrag``), and re-joins the
 legs itself: the transferee never has to understand REFER.
 
-- Blind: the target is dialled in the name of the transferor's account; when it answers, both
-  are joined in a fresh session. Until then the old pair stays as it is; if the transferor hangs
-  up meanwhile the transferee waits for the outcome.
+- Blind: the target is dialled in the name of the transferor's account, under Signal Rules if there
+  are any (a :class:`~pbx.calls.hunt.Hunt`); when somebody answers, both are joined in a fresh
+  session. Until then the old pair stays as it is; if the transferor hangs up meanwhile the
+  transferee waits for the outcome.
 - Attended: Replaces names a dialog of ours: the leg behind it and the transferee are joined,
   both legs of the transferor are dropped. The found leg moves into this call.
 
@@ -18,18 +19,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from pbx.calls import cause, sdp_text
+from pbx.calls.call_facts import CallFacts
 from pbx.calls.cause import Q850_NORMAL, End, EndCause, EndedBy
-from pbx.calls.dial import Contact, Dial, Failure
+from pbx.calls.dial import Contact, Dial, DialListener, Failure
+from pbx.calls.hunt import Hunt
 from pbx.calls.join import Join, Rejoin
 from pbx.calls.leg import Leg, Role
 from pbx.calls.rearrange import TRANSFERRED, move_leg
 from pbx.domain.calls import CallBridged, CallTransferred
-from sip.message import REASONS
+from sip.message import REASONS, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
     from sip.events import InviteAnswered, InviteProgress
+    from sip.uri import SipUri
 
 
 #: The end of a target that was dialled in vain.
@@ -43,8 +49,8 @@ class Transfer:
     """
 
     __slots__ = (
-        "_dial", "_join", "_old_bridge", "_other", "_other_leg", "_over", "_target_leg", "call",
-        "joining", "kind", "target_uri", "transferee", "transferor",
+        "_before", "_dial", "_join", "_old_bridge", "_other", "_other_leg", "_over",
+        "_target_leg", "call", "joining", "kind", "target_uri", "transferee", "transferor",
     )  # fmt: skip
 
     def __init__(self, call: Call, transferor: Leg, transferee: Leg, target_uri: str) -> None:
@@ -56,7 +62,8 @@ class Transfer:
         self.joining = False
         """True while answered legs are re-joined: offers of theirs get 491 meanwhile."""
         self._over = False
-        self._dial: Dial | None = None
+        self._before = len(call.counted)
+        self._dial: Dial | Hunt | None = None
         self._join: Join | None = None
         self._old_bridge: Bridge | None = call.bridge
         self._target_leg: Leg | None = None
@@ -69,13 +76,58 @@ class Transfer:
         self._failed(status, REASONS.get(status, "Refused"), now)
 
     def start_blind(
-        self, contacts: list[Contact], headers: tuple[tuple[str, str], ...], now: float
+        self,
+        contacts: list[Contact],
+        headers: tuple[tuple[str, str], ...],
+        now: float,
+        *,
+        urgent: bool = False,
     ) -> None:
-        """Dial the target for the transferee."""
+        """Dial the target for the transferee; `urgent`: no limit of theirs counts."""
         call = self.call
-        dial = self._dial = Dial(
+        left = contacts if urgent else self._admitted(contacts, now)
+        if not left:
+            self.refuse(486, now)
+            return
+        dial = self._dial = self._new_dial(self, headers)
+        ring_s = call.node.config.no_answer_s
+        self._prepare(lambda offer, later: dial.start(left, offer, ring_s, later), now)
+
+    def start_ruled(self, target: SipUri, headers: tuple[tuple[str, str], ...], now: float) -> None:
+        """The same under Signal Rules: to them it is a call from the transferee, who is where it
+        is, with the transferor's authentication."""
+        call = self.call
+        transferor, transferee = self.transferor, self.transferee
+        request = Request(
+            "INVITE",
+            self.target_uri,
+            (
+                ("From", f"{transferee.presentation().from_};tag={transferee.id}"),
+                ("To", f"<{self.target_uri}>"),
+                ("Call-ID", transferee.usage.call_id),
+                *headers,
+            ),
+            transferee.agreed_body,
+        )
+        hunt = self._dial = Hunt(
             call,
             self,
+            lambda listener: self._new_dial(listener, headers),
+            CallFacts(call.node, transferor.account, call.counted, request, transferee.usage.flow),
+            call.node.config.no_answer_s,
+            account=transferor.account,
+            party=transferee,
+            programs=False,
+        )
+        hunt.open(target, self.target_uri, now)
+        if hunt.active:
+            self._prepare(hunt.start, now)
+
+    def _new_dial(self, listener: DialListener, headers: tuple[tuple[str, str], ...]) -> Dial:
+        """A dial for the transferee, as it is shown at this moment."""
+        return Dial(
+            self.call,
+            listener,
             parent=self.transferor,
             role=Role.TRANSFER,
             shown=self.transferee.presentation(),
@@ -83,9 +135,21 @@ class Transfer:
             headers=headers,
             max_forwards=69,
         )
-        join = self._join = Join(call, self.transferee, None, self._joined)
-        ring_s = call.node.config.no_answer_s
-        join.prepare(now, lambda offer, later: dial.start(contacts, offer, ring_s, later))
+
+    def _prepare(self, start: Callable[[bytes, float], None], now: float) -> None:
+        join = self._join = Join(self.call, self.transferee, None, self._joined)
+        join.prepare(now, start)
+
+    def _admitted(self, contacts: list[Contact], now: float) -> list[Contact]:
+        """The contacts whose accounts may take one more call."""
+        call = self.call
+        refused = set()
+        for account in dict.fromkeys(contact.account for contact in contacts):
+            refusal = call.node.limits.admit(account, call.counted, now)
+            if refusal is not None:
+                refused.add(account)
+                call.decided("limit", "refused", f"target {refusal}", now)
+        return [contact for contact in contacts if contact.account not in refused]
 
     def start_attended(self, other: Call, other_leg: Leg, target_leg: Leg, now: float) -> None:
         """Join the transferee with `target_leg`, the peer of `other_leg` in `other`."""
@@ -107,6 +171,7 @@ class Transfer:
     def dial_answered(self, leg: Leg, event: InviteAnswered, now: float) -> None:
         """The target took the call: join it with the transferee."""
         self._target_leg = leg
+        self._uncount(leg.parties)
         body = event.body or leg.usage.remote_body
         join = self._join
         if join is None or event.answer_needed or not body:
@@ -119,7 +184,12 @@ class Transfer:
 
     def dial_failed(self, failure: Failure, now: float) -> None:
         """Nobody took it: the old pair goes on."""
-        self._failed(failure.status, failure.reason, now)
+        reason = failure.reason
+        if isinstance(self._dial, Hunt) and failure.by is EndedBy.SERVER:
+            # Why we refuse is for our log; what a rule says is for who asked.
+            reason = self.transferee.phrase or REASONS.get(failure.status, "Refused")
+            self.transferee.phrase = ""
+        self._failed(failure.status, reason, now)
 
     def dial_taken(self, leg: Leg, body: bytes, bridge: Bridge, now: float) -> None:
         """The target's phone rang, and a neighbour took the call."""
@@ -134,6 +204,11 @@ class Transfer:
     def dial_source(self) -> tuple[Leg, bytes]:
         """The transferee is who will talk."""
         return self.transferee, sdp_text.with_sendrecv(self.transferee.agreed_body)
+
+    def _uncount(self, parties: frozenset[str]) -> None:
+        """Of the accounts that were called for the transfer only these go on counting the call."""
+        if len(self.call.counted) > self._before:
+            self.call.uncount_others(self._before, parties)
 
     # Outcome.
 
@@ -182,6 +257,7 @@ class Transfer:
         join, self._join = self._join, None
         if dial is not None:
             dial.stop(_FAILED, now)
+        self._uncount(frozenset())
         if join is not None:
             join.fail(status, now)
         self._record(status, now)

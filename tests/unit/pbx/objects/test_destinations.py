@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pbx.kernel.errors import DomainError
 from pbx.objects.check import check
 from pbx.objects.destinations import (
     ALL,
@@ -12,7 +13,6 @@ from pbx.objects.destinations import (
     read_plan,
     read_shown_number,
 )
-from pbx.kernel.errors import DomainError
 
 RUSSIA = read_plan(
     {
