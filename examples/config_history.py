@@ -1,4 +1,4 @@
-"""A wrong Router change: found before it is made, made all the same, looked into, taken back.
+"""A wrong change of the Router and of rules: found before it is made; what was made is taken back.
 
     .venv/bin/python examples/config_history.py
 
@@ -200,7 +200,7 @@ def now() -> str:
 def story(session: Session) -> None:
     """See the module."""
     session.run(f"pbx domain create {DOMAIN}")
-    for name in ("ann", "bob"):
+    for name in ("ann", "bob", "carol"):
         session.run(f"pbx account create {name}@{DOMAIN} --password '{PASSWORD}'")
     session.run(f"pbx alias add 401 ann@{DOMAIN}")
     table = session.data / "new-table.txt"
@@ -228,7 +228,16 @@ def story(session: Session) -> None:
     )
     print("# What would the new table have meant for last week's calls?")
     session.show("pbx whatif --router new-table.txt --calls 7d")
-    print("# Somebody sets it without asking. What changed, and what does 401 mean then and now?")
+    rules = session.data / "new-rules.json"
+    rules.write_text(
+        '[["100005", "boss", [["From", "is", "bo*@*"]], [["Redirect To", "carol"]]],\n'
+        ' ["98005", "late", [["RegClients", "greater than", "1"]], [["Fork to", "carol"]]]]\n'
+    )
+    print("# And these rules of Ann's, which were meant for calls of her boss?")
+    session.show(f"pbx whatif --rules new-rules.json --level account ann@{DOMAIN} --calls 7d")
+    print(
+        "# Somebody sets the table without asking. What changed, and what does 401 mean then and now?"
+    )
     session.run("pbx router set new-table.txt")
     session.show(f"pbx config diff router --from {noon}")
     session.show(f"pbx route 401@{DOMAIN} --at {noon}")

@@ -83,7 +83,7 @@ def register(commands: Commands) -> None:
     test.set_defaults(run=_test)
 
 
-def _read(name: str) -> object:
+def read_rules(name: str) -> object:
     """The arrays of a file. Raises :class:`DomainError` with the place of an error."""
     try:
         if name == "-":
@@ -127,7 +127,7 @@ def _show(arguments: argparse.Namespace) -> int:
 def _set(arguments: argparse.Namespace) -> int:
     from pbx.cli.administration import rule_administration
 
-    data = _read(arguments.file)
+    data = read_rules(arguments.file)
     with rule_administration(data_directory(arguments), actor()) as administrate:
         rules = administrate.set_rules(arguments.owner, data)
     return _stored(arguments, rules)
@@ -136,7 +136,7 @@ def _set(arguments: argparse.Namespace) -> int:
 def _update(arguments: argparse.Namespace) -> int:
     from pbx.cli.administration import rule_administration
 
-    data = _read(arguments.file)
+    data = read_rules(arguments.file)
     with rule_administration(data_directory(arguments), actor()) as administrate:
         rules = administrate.update_rule(arguments.owner, data)
     return _stored(arguments, rules)
@@ -187,7 +187,7 @@ def _print_rules(arguments: argparse.Namespace, rules: Rules) -> None:
 def _check(arguments: argparse.Namespace) -> int:
     from pbx.rules import check_rules, parse_rules
 
-    data = _read(arguments.file)
+    data = read_rules(arguments.file)
     errors = check_rules(data)
     if arguments.json:
         print_json({"errors": [str(error) for error in errors]})
@@ -206,7 +206,9 @@ def _test(arguments: argparse.Namespace) -> int:
     from pbx.rules import parse_rules
 
     name, domain = account_address(arguments.account)
-    replacing = {owner_stream(owner): parse_rules(_read(file)) for owner, file in arguments.rules}
+    replacing = {
+        owner_stream(owner): parse_rules(read_rules(file)) for owner, file in arguments.rules
+    }
     with reading_rules(data_directory(arguments)) as administrate:
         administrate.state(arguments.account)
         server, merged = administrate.merged(arguments.account, replacing)

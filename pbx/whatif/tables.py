@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
+from pbx.calls.emergency import Emergency
 from pbx.calls.routing import Router
 from pbx.domain.calls import CALLS, CallRouted, CallStarted
 from pbx.domain.server import SERVER_TABLE
@@ -90,7 +91,7 @@ class Outlook(NamedTuple):
     """Calls whose address cannot be read, such as erased ones."""
 
 
-class _Everybody:
+class Everybody:
     """Stands for the location service: each account has one phone."""
 
     def contacts(self, address: str, gr: str | None = None) -> list[Contact]:
@@ -116,7 +117,7 @@ def past_calls(
             # Later ones of the same call are redirects and transfers.
             first = started.pop(record.stream, None)
             if first is not None:
-                dialled = Dialled(event.address, first.account, _within(first.source, networks))
+                dialled = Dialled(event.address, first.account, within(first.source, networks))
                 yield PastCall(
                     record.stream.partition("/")[2],
                     record.time_ns,
@@ -126,7 +127,7 @@ def past_calls(
                 )
 
 
-def _within(source: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
+def within(source: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
     if not networks:
         return False
     host = source.rpartition(":")[0].strip("[]").partition("%")[0]
@@ -147,13 +148,18 @@ def configured(log: EventLog, own_hosts: frozenset[str] = frozenset()) -> Direct
 
 
 def outlook(
-    directory: Directory, calls: Iterable[PastCall], text: str, table: str = SERVER_TABLE
+    directory: Directory,
+    calls: Iterable[PastCall],
+    text: str,
+    table: str = SERVER_TABLE,
+    emergency: Emergency | None = None,
 ) -> Outlook:
-    """Which of `calls` the table `text` would route otherwise."""
+    """Which of `calls` the table `text` would route otherwise; a class of service bars them, unless
+    they are to `emergency` numbers."""
     differences: list[Difference] = []
     replayed = drifted = unreadable = 0
-    now = Router(directory, _Everybody())
-    then = Router(directory.with_table(text, table), _Everybody())
+    now = Router(directory, Everybody(), emergency)
+    then = Router(directory.with_table(text, table), Everybody(), emergency)
     known: dict[Dialled, tuple[Decision, Decision] | None] = {}
     for call in calls:
         if call.dialled not in known:
