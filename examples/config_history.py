@@ -235,9 +235,7 @@ def story(session: Session) -> None:
     )
     print("# And these rules of Ann's, which were meant for calls of her boss?")
     session.show(f"pbx whatif --rules new-rules.json --level account ann@{DOMAIN} --calls 7d")
-    print(
-        "# Somebody sets the table without asking. What changed, and what does 401 mean then and now?"
-    )
+    print("# Somebody sets the table without asking. What changed, and what did 401 mean before?")
     session.run("pbx router set new-table.txt")
     session.show(f"pbx config diff router --from {noon}")
     session.show(f"pbx route 401@{DOMAIN} --at {noon}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_network
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -37,7 +38,8 @@ def refer(who: str, target: str, told: str) -> str:
 
 
 def last_reason(office: Office, step: str) -> str:
-    return [e.reason for e in office.log.of(CallDecided) if e.step == step][-1]
+    reasons: list[str] = [e.reason for e in office.log.of(CallDecided) if e.step == step]
+    return reasons[-1]
 
 
 @pytest.mark.parametrize("rules", [False, True])
@@ -270,7 +272,7 @@ def test_the_transferee_hangs_up_while_rules_are_about() -> None:
 def test_an_outside_caller_cannot_make_us_dial_out(rules: bool, trusted: bool) -> None:
     """Not by REFER to a number, to another server, through the gateway program; a gateway that is
     trusted to call in is not trusted to send its peer out (Telephony reference §26.10)."""
-    config = {"client_ips": (ip_network("203.0.113.66"),)} if trusted else {}
+    config: dict[str, Any] = {"client_ips": (ip_network("203.0.113.66"),)} if trusted else {}
     office = Office("bob", outside_calls=True, **config)
     office.add("pbx", "pbx", bind=False)
     engine = with_engine(office)
