@@ -196,6 +196,49 @@ def _fill(
         message["origin-key"] = origin_key
 
 
+def serve(
+    call_id: str,
+    from_tag: str,
+    sdp: bytes | str,
+    *,
+    received_from: str = "",
+    origin_key: str = "",
+    held: bool = False,
+) -> Message:
+    """Extension: the service is the other party and answers the offer ``sdp`` itself."""
+    message: Message = {"command": "serve", "call-id": call_id, "from-tag": from_tag}
+    flags = ("hold",) if held else ()
+    _fill(message, sdp, received_from, False, (), flags, "", origin_key, "remove")
+    return message
+
+
+def create(call_id: str, from_tag: str, *, origin_key: str = "", held: bool = False) -> Message:
+    """Extension: the service makes an offer to the party ``from_tag``."""
+    message: Message = {"command": "create", "call-id": call_id, "from-tag": from_tag}
+    message["replace"] = ["origin"]
+    if origin_key:
+        message["origin-key"] = origin_key
+    if held:
+        message["flags"] = ["hold"]
+    return message
+
+
+def create_answer(
+    call_id: str,
+    from_tag: str,
+    sdp: bytes | str,
+    *,
+    received_from: str = "",
+    origin_key: str = "",
+    provisional: bool = False,
+) -> Message:
+    """Extension: the party's answer; ``provisional``: another one may follow (it still rings)."""
+    message: Message = {"command": "create answer", "call-id": call_id, "from-tag": from_tag}
+    flags = ("provisional",) if provisional else ()
+    _fill(message, sdp, received_from, False, (), flags, "", origin_key, "remove")
+    return message
+
+
 def delete(call_id: str, from_tag: str = "", to_tag: str = "") -> Message:
     """End the call, or with ``to_tag`` one branch of it; the reply carries the statistics.
 

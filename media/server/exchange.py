@@ -258,13 +258,14 @@ class Exchange:
             ),
         )
 
-    def remember_origin(self, party: Party) -> None:
-        """Keep the line that a leg saw under its tag: ``origin-key`` of a later call may name it,
-        when the leg gets another peer in its old dialog (transfer)."""
+    def remember_origin(self, party: Party, key: str = "") -> None:
+        """Keep the line that a leg saw under `key`, or its tag: ``origin-key`` of a later call may
+        name it, when the leg gets another peer in its old dialog (transfer)."""
         origin = party.side.origin
         if origin is not None:
-            self._origins[party.tag] = origin
-            self._origins.move_to_end(party.tag)
+            key = key or party.tag
+            self._origins[key] = origin
+            self._origins.move_to_end(key)
             if len(self._origins) > MAX_ORIGINS:
                 self._origins.popitem(last=False)
 

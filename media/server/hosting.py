@@ -93,7 +93,7 @@ class Hosting:
         place = self._place(face, party, options)
         origin = self._exchange.new_origin(side, options)
         sdp = negotiation.answer(description, agreed, place, origin, direction)
-        self._exchange.remember_origin(party)
+        self._exchange.remember_origin(party, options.origin_key)
         return Rewritten(sdp, warning)
 
     def create(
@@ -137,8 +137,9 @@ class Hosting:
         if not hears or direction in (SENDONLY, INACTIVE):
             hears = False
         self._connect(call, party, face, agreed, _direction(sends, hears))
-        del self._offered[call.call_id]
-        self._exchange.remember_origin(party)
+        if not options.provisional:
+            del self._offered[call.call_id]
+        self._exchange.remember_origin(party, options.origin_key)
         return warning
 
     def forget(self, call: Call) -> None:

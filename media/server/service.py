@@ -300,7 +300,7 @@ class NgService:
         if party is None:
             raise NgRequestError("No offer of ours to answer")
         reply = self._audio().accept(call, party, message, now)
-        call.answered = True
+        call.answered = call.answered or "provisional" not in words(message, "flags")
         self._keep_hosted(call, party, now)
         return reply
 

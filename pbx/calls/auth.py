@@ -136,6 +136,15 @@ class Authenticator:
             return 403, (), None
         return 0, (), Identity(account.address, account.domain)
 
+    def challenges(self, request: Request, flow: Flow, now: float) -> Headers:
+        """Challenges for a refusal with 401 that somebody else decided on."""
+        realm = (
+            self._domain_of(request.from_.uri)
+            or self._domain_of(request.request_uri)
+            or self._realm()
+        )
+        return self._challenge(realm, flow.remote[0], now)
+
     def _owns(self, account: Account, request: Request) -> bool:
         """From must name the authenticated account, or nobody (RFC 3323 anonymity)."""
         uri = request.from_.uri

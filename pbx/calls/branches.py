@@ -9,15 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pbx.calls import cause
+from pbx.calls.bridge import Bridge
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.dial import Contact, Dial, Failure
+from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import Application
+from pbx.domain.calls import LegCreated
 
 if TYPE_CHECKING:
-    from pbx.calls.bridge import Bridge
+    from collections.abc import Sequence
+
     from pbx.calls.hunt import Hunt
-    from pbx.calls.leg import Leg
     from pbx.calls.presentation import Diversion
+    from pbx.calls.program import ProgramUsage
     from pbx.calls.routing import Route
     from sip.events import InviteAnswered, InviteProgress
 
@@ -66,6 +70,10 @@ class Parent(Protocol):
     ) -> bool:
         """A phone answered 3xx: whether what it names is taken on."""
         ...
+
+    def fork(
+        self, uris: Sequence[str], account: str, now: float, leaving: Branch | None = None
+    ) -> str: ...
 
 
 class Ring:
@@ -119,6 +127,18 @@ class Ring:
         hunt.taken(self._parent.parties, now)
         hunt.listener.dial_taken(leg, body, bridge, now)
 
+    def program_progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        raise AssertionError("a dial runs no programs")
+
     def dial_source(self) -> tuple[Leg, bytes]:
         return self._parent.hunt.listener.dial_source()
 
@@ -135,12 +155,13 @@ class Ring:
 class Program:
     """An application that runs for the call; it implements ``ApplicationBranch``."""
 
-    __slots__ = ("_application", "_over", "_parent")
+    __slots__ = ("_application", "_leg", "_over", "_parent")
 
     def __init__(self, parent: Parent, application: Application) -> None:
         self._parent = parent
         self._application = application
         self._over = False
+        self._leg: Leg | None = None
 
     def start(self, now: float) -> None:
         """Hand the call over; what cannot be started fails with 480 and the reason."""
@@ -157,14 +178,96 @@ class Program:
         """The application shall stop."""
         if not self._over:
             self._over = True
+            leg, self._leg = self._leg, None
+            if leg is not None:
+                leg.hang_up(end, now, reason)
             self._parent.hunt.call.node.services.applications.cancel(self, now)
 
     # ApplicationBranch.
+
+    def source(self) -> tuple[Leg, bytes]:
+        return self._parent.hunt.listener.dial_source()
+
+    @property
+    def account(self) -> str:
+        return self._parent.hunt.account
+
+    def enter(self, usage: ProgramUsage, now: float) -> Leg:
+        call = self._parent.hunt.call
+        source, _ = self.source()
+        # An account whose program answers is not busy for it: nobody counts or watches this leg.
+        leg = self._leg = Leg(call, usage, Role.CALLEE, "", program=True)
+        leg.target_uri = self._application.text
+        call.legs[leg.id] = leg
+        call.journal.write(
+            LegCreated(
+                leg_id=leg.id,
+                parent_leg_id=source.id,
+                role=Role.CALLEE.value,
+                sip_call_id=usage.call_id,
+                target_uri=leg.target_uri,
+                account=self._application.account,
+                redirector=self._application.redirector,
+                application=leg.target_uri,
+                elapsed_ms=call.journal.elapsed_ms(now),
+            )
+        )
+        return leg
+
+    def progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        leg = self._leg
+        if not self._over and leg is not None:
+            leg.ringing(status, bool(body), reliable, now)
+            listener = self._parent.hunt.listener
+            listener.program_progress(
+                status, body, now, reason=reason, reliable=reliable, headers=headers
+            )
+
+    def answer(self, body: bytes, now: float) -> bool:
+        leg = self._leg
+        if self._over or leg is None:
+            return False
+        self._leg = None
+        self._over = True
+        hunt = self._parent.hunt
+        leg.answered(now)
+        leg.agreed_body = body
+        hunt.taken(self._parent.parties, now)
+        bridge = Bridge(hunt.call, direct=True)
+        bridge.note_allocated(now)
+        hunt.listener.dial_taken(leg, body, bridge, now)
+        return True
+
+    def fork(self, uris: Sequence[str], account: str, now: float) -> str:
+        if self._over:
+            return "the call is gone"
+        return self._parent.fork(uris, account, now)
+
+    def redirect(self, uris: Sequence[str], account: str, now: float) -> None:
+        if self._over:
+            return
+        self._over = True
+        leg, self._leg = self._leg, None
+        if leg is not None:
+            leg.ended(cause.failure(302, EndedBy.CALLEE, "redirected"), now)
+        self._parent.fork(uris, account, now, leaving=self)
 
     def failed(self, status: int, reason: str, now: float) -> None:
         if not self._over:
             hunt = self._parent.hunt
             hunt.call.decided("application", self._application.text, f"{status} {reason}", now)
+            leg, self._leg = self._leg, None
+            if leg is not None:
+                leg.ended(cause.failure(status, EndedBy.CALLEE, reason), now)
             self._end(status, reason, now)
 
     def taken(self, now: float) -> bool:

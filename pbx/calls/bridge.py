@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from media.ng.figures import LegMedia
 from pbx.calls.leg import Leg
-from pbx.calls.ports import MediaParty, MediaReply
+from pbx.calls.media import NoMedia
+from pbx.calls.ports import MediaParty, MediaPort, MediaReply
 from pbx.domain.calls import MediaAllocated, MediaStats
 
 if TYPE_CHECKING:
@@ -21,13 +22,24 @@ if TYPE_CHECKING:
 Done = Callable[[MediaReply, float], None]
 
 
+class Direct(NoMedia):
+    """For sessions with a program: the media service hosts its party, nothing is relayed."""
+
+    name = "hosted"
+
+
+_DIRECT = Direct()
+
+
 class Bridge:
     """A session of the media service; released exactly once."""
 
-    __slots__ = ("_offerer_tag", "call", "id", "released")
+    __slots__ = ("_media", "_offerer_tag", "call", "id", "released")
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, *, direct: bool = False) -> None:
+        """`direct`: a program is at one end, also if it is not named yet."""
         self.call = call
+        self._media: MediaPort = _DIRECT if direct else call.node.media
         self.id = call.next_bridge_id()
         self.released = False
         self._offerer_tag = ""
@@ -41,10 +53,14 @@ class Bridge:
         """Have the offer of `offerer` rewritten for `answerer` (None: not known yet)."""
         if self.released:
             return
+        if not self._offerer_tag and (
+            offerer.program or (answerer is not None and answerer.program)
+        ):
+            self._media = _DIRECT
         # The service is asked, so it may hold ports from now on even if the reply is lost.
         self._offerer_tag = self._offerer_tag or offerer.id
         other = answerer.party() if answerer is not None else None
-        self.call.node.media.offer(self.id, offerer.party(), other, body, now, self._guard(done))
+        self._media.offer(self.id, offerer.party(), other, body, now, self._guard(done))
 
     def answer(
         self,
@@ -59,7 +75,7 @@ class Bridge:
         """Have the answer of `answerer` rewritten for `offerer`; `early` while it still rings."""
         if self.released:
             return
-        self.call.node.media.answer(
+        self._media.answer(
             self.id,
             offerer.party(),
             answerer.party(),
@@ -74,7 +90,7 @@ class Bridge:
         if not self.released:
             party = offerer.party()
             nobody = MediaParty(f"{offerer.id}.0", "", "")
-            self.call.node.media.answer(self.id, party, nobody, body, now, self._guard(done))
+            self._media.answer(self.id, party, nobody, body, now, self._guard(done))
 
     def note_allocated(self, now: float) -> None:
         """The first offer was accepted: a fact of the call."""
@@ -82,7 +98,7 @@ class Bridge:
         call.journal.write(
             MediaAllocated(
                 bridge=self.id,
-                engine=call.node.media.name,
+                engine=self._media.name,
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
@@ -97,7 +113,7 @@ class Bridge:
         call.bridges.remove(self)
         if self._offerer_tag:
             call.releasing += 1
-            call.node.media.delete(self.id, self._offerer_tag, now, self._figures)
+            self._media.delete(self.id, self._offerer_tag, now, self._figures)
 
     def _figures(self, by_leg: Mapping[str, LegMedia], now: float) -> None:
         call = self.call

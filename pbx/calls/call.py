@@ -29,6 +29,7 @@ from pbx.domain.calls import CallDecided, CallEnded, MediaTimedOut
 
 if TYPE_CHECKING:
     from pbx.calls.node import SignalNode
+    from pbx.calls.program import ProgramUsage
     from pbx.calls.rearrange import Rearrangement
     from pbx.calls.routing import Route
     from sip.dialog.invite import InviteUsage
@@ -59,11 +60,14 @@ class Call:
     def __init__(
         self,
         node: SignalNode,
-        usage: InviteUsage,
+        usage: InviteUsage | ProgramUsage,
         account: str,
         tenant: str,
         now: float,
+        *,
+        program: bool = False,
     ) -> None:
+        """`program`: a program makes this call."""
         self.node = node
         self.started_ns = node.clock.wall_ns()
         self.id = node.new_id(self.started_ns)
@@ -95,7 +99,7 @@ class Call:
         self.urgent = False
         """A call for help: no limit, rule or setting stands in its way."""
         self.legs: dict[str, Leg] = {}
-        self.caller = Leg(self, usage, Role.CALLER, account)
+        self.caller = Leg(self, usage, Role.CALLER, account, program=program)
         self.legs[self.caller.id] = self.caller
         self.setup: Setup | None = None
         node.calls[self.id] = self
@@ -193,8 +197,12 @@ class Call:
         else:
             reason = None
             end = End(200, EndCause.ERROR, Q850_TIMER_EXPIRY, EndedBy.SERVER, f"lost: {event.by}")
+        self.party_left(leg, end, reason or "", now)
+
+    def party_left(self, leg: Leg, end: End, reason: str, now: float) -> None:
+        """The party of an answered leg is gone; `reason` is for the Reason field of the others."""
         leg.ended(end, now)
-        self._leg_gone(leg, end, now, reason or "")
+        self._leg_gone(leg, end, now, reason)
         leg.offer_ended(481, b"", now)
 
     def _leg_gone(self, leg: Leg, end: End, now: float, reason: str) -> None:
@@ -228,6 +236,8 @@ class Call:
             self.finish(cause.failure(500, EndedBy.SERVER, "the media service restarted"), now)
             return
         self.decided("media", "joined anew", "the media service restarted", now)
+        if pair[0].program:
+            pair = (pair[1], pair[0])  # a program has lost what it described
         self.negotiating = pair[0]
 
         def joined(status: int, later: float) -> None:

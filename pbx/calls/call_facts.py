@@ -100,9 +100,10 @@ class CallFacts:
         return call_type(request.body) if request.method == "INVITE" else "IM"
 
     def _source(self) -> Value:
-        if self._flow is None:
+        flow = self._flow
+        if flow is None or flow.transport == "local":
             return LOCAL_SOURCE
-        return f"SIP [{self._flow.remote[0]}]"
+        return f"SIP [{flow.remote[0]}]"
 
     def _authenticated(self) -> Value:
         return self._account

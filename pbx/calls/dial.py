@@ -22,6 +22,7 @@ from pbx.calls.presentation import (
     Presentation,
     diversion_fields,
 )
+from pbx.calls.program import OutgoingOptions
 from pbx.domain.calls import CallDecided, LegCreated
 from sip.errors import RemoteProtocolError
 from sip.registrar import qvalue
@@ -77,6 +78,19 @@ class DialListener(Protocol):
         """An answered leg came in their place; in `bridge`, `body` answers the offer."""
         ...
 
+    def program_progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """A provisional response of an application; `body` is ready for the source."""
+        ...
+
     def dial_source(self) -> tuple[Leg, bytes]:
         """Whom the dial is for, and what that party offers, not yet rewritten."""
         ...
@@ -90,9 +104,9 @@ class Dial:
     """One round of ringing; see the module."""
 
     __slots__ = (
-        "_best", "_body", "_call", "_counted", "_headers", "_listener", "_parent", "_redirects",
-        "_timer", "_waiting", "active", "branches", "legs", "max_forwards", "on_redirect",
-        "reliable", "role", "shown", "to",
+        "_best", "_body", "_call", "_counted", "_headers", "_listener", "_options", "_parent",
+        "_redirects", "_timer", "_waiting", "active", "branches", "legs", "max_forwards",
+        "on_redirect", "reliable", "role", "shown", "to",
     )  # fmt: skip
 
     def __init__(
@@ -106,9 +120,11 @@ class Dial:
         to: str,
         headers: tuple[tuple[str, str], ...],
         max_forwards: int,
+        options: OutgoingOptions = OutgoingOptions(),  # noqa: B008 - immutable
     ) -> None:
         self._call = call
         self._listener = listener
+        self._options = options
         self._parent = parent
         self.role = role
         self.shown = shown
@@ -141,7 +157,7 @@ class Dial:
         self._body = body
         # A reliable provisional could carry an offer that waits for an answer which the caller
         # can give only in its ACK: with a late offer no 100rel is announced.
-        self.reliable = bool(body)
+        self.reliable = bool(body) and self._options.reliable
         self._waiting = _groups(((contact.q,), contact) for contact in contacts)
         self._timer = self._call.node.timers.call_at(now + ring_s, self._rang_out)
         self._next_group(now)
@@ -190,8 +206,12 @@ class Dial:
             return
         if contact.counted and not self._admitted(contact.counted, now):
             return
+        options = self._options
+        if not options.relay and not contact.account:
+            self._best.append((403, None))
+            return
         self.branches += 1
-        headers: Sequence[tuple[str, str]] = self._headers
+        headers: Sequence[tuple[str, str]] = (*self._headers, *options.fields)
         shown = self.shown
         if not contact.account and not contact.redirector and not call.urgent:
             # Outside an account is shown as it may be; who is redirected stays who calls.
@@ -201,7 +221,10 @@ class Dial:
                 headers = [field for field in headers if field[0] not in REVEALING]
         if contact.diversions:
             headers = diversion_fields(contact.diversions, headers)
-        if contact.account and shown.asserted:
+        if options.asserted is not None:
+            if options.asserted:
+                headers = [*headers, ("P-Asserted-Identity", f"<{options.asserted}>")]
+        elif contact.account and shown.asserted:
             # RFC 3325 §5: only inside the trust domain, which ends at our own accounts.
             headers = [*headers, ("P-Asserted-Identity", f"<{shown.asserted}>")]
         usage = call.node.engine.invite(
@@ -212,9 +235,12 @@ class Dial:
             headers=headers,
             body=self._body,
             target=contact.target,
-            route=contact.path,
+            route=(*options.route, *contact.path) if not contact.account else contact.path,
+            call_id=self._call_id(),
             reliable="supported" if self.reliable else "off",
+            session_expires=options.session_expires_s,
             max_forwards=self.max_forwards,
+            credentials=options.credentials if not contact.account else None,
         )
         leg = Leg(call, usage, self.role, contact.account)
         leg.target_uri = contact.uri
@@ -235,9 +261,17 @@ class Dial:
                     f"{target.host}:{target.port}/{target.transport}" if target is not None else ""
                 ),
                 redirector=contact.redirector,
+                billing_id=options.billing_id,
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
+
+    def _call_id(self) -> str | None:
+        """What a program chose; several INVITEs never share it."""
+        chosen = self._options.call_id
+        if not chosen:
+            return None
+        return chosen if self.branches == 1 else f"{chosen}.{self.branches}"
 
     def _admitted(self, account: str, now: float) -> bool:
         """Whether the account that a redirect leads to may take one more call."""

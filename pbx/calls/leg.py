@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pbx.calls.call import Call
     from pbx.calls.dial import Dial
     from pbx.calls.presentation import Diversion
+    from pbx.calls.program import ProgramUsage
     from sip.dialog.invite import InviteUsage
     from sip.transaction.server import ServerTransaction
 
@@ -48,14 +49,24 @@ class Leg:
 
     __slots__ = (
         "account", "agreed_body", "answered_at", "call", "crossings", "dial", "diversions",
-        "held", "id", "offer_done", "phrase", "role", "seen_statuses", "shown", "state",
-        "target_uri", "usage",
+        "held", "id", "offer_done", "phrase", "program", "refer_outcome", "refusal_fields", "role",
+        "seen_statuses", "shown", "state", "target_uri", "usage",
     )  # fmt: skip
 
-    def __init__(self, call: Call, usage: InviteUsage, role: Role, account: str) -> None:
+    def __init__(
+        self,
+        call: Call,
+        usage: InviteUsage | ProgramUsage,
+        role: Role,
+        account: str,
+        *,
+        program: bool = False,
+    ) -> None:
+        """`program`: the party is a program, `usage` a ``ProgramUsage``."""
         self.call = call
         self.id = call.next_leg_id()
         self.usage = usage
+        self.program = program
         self.role = role
         self.account = account
         self.target_uri = ""
@@ -71,7 +82,11 @@ class Leg:
         """The party's last description that the other side accepted (its offer or answer)."""
         self.held = False
         self.phrase = ""
-        """Reason phrase of a refusal of this leg, if a rule chose one."""
+        """Reason phrase of a refusal of this leg, if a rule or program chose one."""
+        self.refusal_fields: tuple[tuple[str, str], ...] = ()
+        """Fields of a refusal of this leg: challenges."""
+        self.refer_outcome: Callable[[int, str, bool, float], None] | None = None
+        """Hears how the party gets on with the REFER that a program had us send it."""
         self.seen_statuses: set[int] | None = None
         self.offer_done: OfferDone | None = None
         self.crossings: list[ServerTransaction] = []
@@ -204,6 +219,7 @@ class Leg:
         # What the engine still reports of this dialog concerns nobody; and nothing here may
         # keep a finished call in memory.
         self.usage.user = None
+        self.refer_outcome = None
         for transaction in self.crossings:
             # RFC 3261 §15.1.2: what waits in a dialog that ends is still answered.
             if not transaction.answered:
@@ -235,14 +251,16 @@ class Leg:
         if self.state is LegState.ENDED:
             return
         usage = self.usage
-        headers = (("Reason", reason or cause.reason_field(end)),)
+        headers: tuple[tuple[str, str], ...] = (("Reason", reason or cause.reason_field(end)),)
+        if any(name == "Reason" for name, _ in self.refusal_fields):
+            headers = ()
         answered = self.state is LegState.ANSWERED
         self.ended(end, now)
         if answered:
             usage.bye(headers, now=now)
         elif self.role is Role.CALLER:
             status = end.status if end.status >= 300 else 480
-            usage.reject(status, self.phrase or None, headers, now=now)
+            usage.reject(status, self.phrase or None, (*headers, *self.refusal_fields), now=now)
         else:
             usage.cancel(headers, now=now)
         self.offer_ended(481, b"", now)

@@ -41,12 +41,14 @@ class NgMedia:
         epoch: str = "",
         on_timeout: Callable[[str, float], None] | None = None,
         on_restarted: Callable[[float], None] | None = None,
+        on_sound: Callable[[Mapping[str, Any], float], None] | None = None,
     ) -> None:
         """`name` appears in the log; `prefix` makes cookies unique; `send` sends a datagram.
 
         `node` and `epoch` announce us to our own service, which then reports media time-outs
         and drops calls of an earlier run. `on_timeout(session, now)` gets those reports,
-        `on_restarted(now)` that the service lost all sessions. A foreign engine reports nothing:
+        `on_restarted(now)` that the service lost all sessions, `on_sound(event, now)` what happens
+        to parties that the service hosts. A foreign engine reports nothing:
         its sessions are asked after in turn.
         """
         self.name = name
@@ -55,6 +57,7 @@ class NgMedia:
         self._epoch = epoch
         self._on_timeout = on_timeout
         self._on_restarted = on_restarted
+        self._on_sound = on_sound
         self._instance = ""
         self._foreign = not node
         self._open: dict[str, float] = {}
@@ -144,6 +147,8 @@ class NgMedia:
     def _event(self, event: dict[str, Any]) -> None:
         if event.get("event") == "media-timeout" and self._on_timeout is not None:
             self._on_timeout(str(event.get("call-id", "")), self._now)
+        elif self._on_sound is not None:
+            self._on_sound(event, self._now)
 
     def _request(
         self, message: dict[str, Any], now: float, done: Callable[[NgReply, float], None]
@@ -176,6 +181,21 @@ class NgMedia:
                 del self._sessions[session]
 
         self._request(message, now, replied)
+
+    @property
+    def hosts(self) -> bool:
+        """Whether parties can be hosted: our own service does, others do not."""
+        return not self._foreign
+
+    def host(
+        self,
+        session: str,
+        message: dict[str, Any],
+        now: float,
+        done: Callable[[NgReply, float], None],
+    ) -> None:
+        """A request about a party that the service hosts, in order with others of its session."""
+        self._ask(session, message, now, done)
 
     # MediaPort.
 

@@ -253,9 +253,12 @@ class SignalNode:
         bridge = self.bridges.get(session)
         if bridge is not None:
             bridge.call.on_media_timeout(bridge, now)
+        else:
+            self.services.applications.media_timed_out(session, now)
 
     def on_media_restarted(self, now: float) -> None:
         """The media service was started again and knows nothing of our calls."""
+        self.services.applications.media_restarted(now)
         for call in list(self.calls.values()):
             call.on_media_lost(now)
 
@@ -301,6 +304,10 @@ class SignalNode:
             call.begin(request, flow, now)
         else:
             refer.replacing_invite(call, replaces, request, flow, now)
+
+    def overloaded(self) -> bool:
+        """Whether no new call is taken, whoever makes it."""
+        return self._overloaded(urgent=False)
 
     def _deserves_refusal(self, flow: Flow, now: float) -> bool:
         """Bad requests count toward the rate of their source like all others."""
@@ -428,6 +435,11 @@ class SignalNode:
         else:
             self.requests.stray_refer(event, now)
 
+    def _refer_progress(self, event: sip_events.ReferProgress, now: float) -> None:
+        leg = event.usage.user
+        if isinstance(leg, Leg) and leg.refer_outcome is not None:
+            leg.refer_outcome(event.status, event.reason, event.final, now)
+
     def _dialog_request(self, event: sip_events.DialogRequest, now: float) -> None:
         leg = event.usage.user
         if isinstance(leg, Leg) and leg.alive:
@@ -467,7 +479,7 @@ class SignalNode:
         self.subscriptions.ended(event, now)
 
     def _ignored(self, event: object, now: float) -> None:
-        """We refer nobody and subscribe to nothing."""
+        """We subscribe to nothing."""
 
 
 _HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
@@ -483,7 +495,7 @@ _HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
     sip_events.OfferFailed: SignalNode._offer_failed,
     sip_events.UsageEnded: SignalNode._ended,
     sip_events.ReferReceived: SignalNode._refer,
-    sip_events.ReferProgress: SignalNode._ignored,
+    sip_events.ReferProgress: SignalNode._refer_progress,
     sip_events.DialogRequest: SignalNode._dialog_request,
     sip_events.DialogResponse: SignalNode._dialog_response,
     sip_events.RequestReceived: SignalNode._request,

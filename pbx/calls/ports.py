@@ -18,6 +18,8 @@ from pbx.rules.vocabulary import Subject
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
+    from pbx.calls.leg import Leg
+    from pbx.calls.program import ProgramUsage
 
 
 class LogPort(Protocol):
@@ -138,6 +140,8 @@ class Application(NamedTuple):
     """The account whose rules led here; empty: the server's, or none."""
     request_uri: str
     """What was dialled, with its URI parameters."""
+    task: str = ""
+    """The named task that was called, ``name@domain``."""
 
     @property
     def text(self) -> str:
@@ -148,7 +152,50 @@ class Application(NamedTuple):
 
 class ApplicationBranch(Protocol):
     """What an application may do with the call it was given. Each method may be called once more
-    after the call is gone; nothing happens then."""
+    after the call is gone; nothing happens then.
+
+    An application that talks to the caller enters the call with a leg (:meth:`enter`), may let it
+    ring (:meth:`progress`) and answers (:meth:`answer`). One that only decides uses ``failed`` and
+    ``taken``.
+    """
+
+    def source(self) -> tuple[Leg, bytes]:
+        """Who calls, and what that party offers, not yet rewritten; empty: a late offer."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Who proved to make this call, or to transfer it; empty: a stranger."""
+        ...
+
+    def enter(self, usage: ProgramUsage, now: float) -> Leg:
+        """Make the application's leg; it ends with the branch."""
+        ...
+
+    def progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """A provisional response to the caller; `body` answers its offer."""
+        ...
+
+    def answer(self, body: bytes, now: float) -> bool:
+        """Answer the caller with the application's own description, as :meth:`taken`."""
+        ...
+
+    def fork(self, uris: Sequence[str], account: str, now: float) -> str:
+        """Try these addresses too, in the name of `account`; empty, or why that is impossible."""
+        ...
+
+    def redirect(self, uris: Sequence[str], account: str, now: float) -> None:
+        """Try these addresses in place of the application."""
+        ...
 
     def failed(self, status: int, reason: str, now: float) -> None:
         """The application refuses: the rules of this status go on, else the caller gets it."""
@@ -174,6 +221,14 @@ class ApplicationPort(Protocol):
 
     def cancel(self, branch: ApplicationBranch, now: float) -> None:
         """The branch is over: somebody else answered, the caller gave up, a rule redirected."""
+        ...
+
+    def media_timed_out(self, session: str, now: float) -> None:
+        """Nothing was heard for long of a session that is no bridge of a call."""
+        ...
+
+    def media_restarted(self, now: float) -> None:
+        """The media service has lost everything; the legs are joined anew after this."""
         ...
 
 

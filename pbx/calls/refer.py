@@ -16,6 +16,7 @@ from pbx.calls.call import Call, CallState
 from pbx.calls.cause import End, EndCause, EndedBy
 from pbx.calls.join import Rejoin
 from pbx.calls.leg import Leg, LegState
+from pbx.calls.program import ProgramUsage
 from pbx.calls.setup import note_start
 from pbx.calls.takeover import Takeover
 from pbx.calls.transfer import Transfer
@@ -61,9 +62,17 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
         usage.respond(transaction, 400, "Bad Replaces", now=now)
         return
     found = _leg_of(call.node, replaces) if replaces is not None else None
+    account = leg.account
+    other = peer.usage
+    if isinstance(other, ProgramUsage):
+        name = other.refer_account(account)
+        if name is None:
+            usage.respond(transaction, 603, now=now)
+            return
+        account = name
     if found is None:
         headers = () if replaces is None else (("Replaces", str(replaces)),)
-        _blind(leg, peer, event, target, headers, now)
+        _blind(leg, peer, event, target, headers, account, now)
     elif found is leg or found.call is call:
         usage.respond(transaction, 481, "That dialog is this call", now=now)
     elif found.dial is not None:
@@ -71,7 +80,7 @@ def refer_received(leg: Leg, event: ReferReceived, now: float) -> None:
     elif found.call.peer_of(found) is None:
         # Semi-attended: the other call still rings. Its target is dialled anew for the
         # transferee; the transferor's phone cancels its own attempt.
-        _blind(leg, peer, event, target, (), now)
+        _blind(leg, peer, event, target, (), account, now)
     else:
         _attended(leg, peer, event, target, found, now)
 
@@ -89,27 +98,43 @@ def _blind(
     event: ReferReceived,
     target: SipUri,
     headers: tuple[tuple[str, str], ...],
+    account: str,
     now: float,
 ) -> None:
-    """Try the target with the rights and limits of the transferor's account, never with its peer's:
-    under rules if there are any, as if that account had dialled for its peer."""
+    """Try the target with the rights and limits of `account`, the transferor's: never with its
+    peer's, unless that is a program which lends them."""
+    _accept(leg, event, now)
+    blind_transfer(leg, peer, target, headers, account, now)
+
+
+def blind_transfer(
+    leg: Leg,
+    peer: Leg,
+    target: SipUri,
+    headers: tuple[tuple[str, str], ...],
+    account: str,
+    now: float,
+) -> None:
+    """`leg` gives its peer away: under rules if there are any, as if `account` had dialled for the
+    peer."""
     call = leg.call
     node = call.node
     address = bare(target)
     urgent = node.emergency.is_emergency(target)
     ruled = node.rulebook.present and not urgent
-    route = node.router.route(target, leg.account)
-    whose = leg.account or "a party without an account"
+    route = node.router.route(target, account)
+    whose = account or "a party without an account"
     call.decided("transfer", f"blind to {address}", f"for {whose}" if ruled else route.reason, now)
-    _accept(leg, event, now)
     transfer = Transfer(call, leg, peer, address)
-    fields = (("Referred-By", leg.presentation().from_), *headers)
-    refusal = "" if urgent else node.limits.flows.refusal(leg.account, now, outgoing=True)
+    fields = headers
+    if not any(name == "Referred-By" for name, _ in headers):
+        fields = (("Referred-By", leg.presentation().from_), *headers)
+    refusal = "" if urgent else node.limits.flows.refusal(account, now, outgoing=True)
     if refusal:
         call.decided("limit", "refused", refusal, now)
         transfer.refuse(403, now)
-    elif ruled:
-        transfer.start_ruled(target, fields, now)
+    elif ruled or route.runs:
+        transfer.start_ruled(target, fields, account, now, plain=not ruled)
     else:
         call.routed(address, route, now, briefly=True)
         if not route.contacts:

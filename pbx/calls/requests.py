@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from pbx.calls import cause
 from pbx.calls.message_rules import MessageRules
 from pbx.calls.presentation import of_caller
+from pbx.calls.program import ProgramUsage
 from pbx.domain.calls import LegDigit
 from pbx.domain.messages import MessageRelayed
 from sip.events import UsageEnded
@@ -173,8 +174,14 @@ class Requests:
         if request.content_type in _DTMF_TYPES:
             journal = leg.call.journal
             journal.write(LegDigit(leg_id=leg.id, elapsed_ms=journal.elapsed_ms(now)))
+        usage = peer.usage
+        if isinstance(usage, ProgramUsage):
+            content_type = request.first("Content-Type") or ""
+            status, fields = usage.received(method, content_type, request.body, now)
+            leg.usage.respond(event.transaction, status, None, fields, now=now)
+            return
         headers = [field for field in request.headers if field[0] == "Info-Package"]
-        peer.usage.request(
+        usage.request(
             method,
             headers,
             request.body,
@@ -188,6 +195,9 @@ class Requests:
     def in_dialog_response(self, event: DialogResponse, now: float) -> None:
         """The peer's answer to what crossed: back to where it came from."""
         origin = event.client.user
+        if callable(origin):
+            origin(event, now)
+            return
         if not isinstance(origin, tuple):
             return
         leg, peer, transaction = origin

@@ -57,7 +57,7 @@ class Route(NamedTuple):
     def application(self) -> bool:
         """A program answers; `decision` says which."""
         decision = self.decision
-        return decision is not None and decision.outcome is Outcome.APPLICATION and not self.barred
+        return decision is not None and decision.outcome in _PROGRAMS and not self.barred
 
     @property
     def runs(self) -> bool:
@@ -90,6 +90,8 @@ class Route(NamedTuple):
         )
 
 
+#: A program of an account, or the one behind a named task.
+_PROGRAMS: Final = frozenset({Outcome.APPLICATION, Outcome.TASK})
 #: Steps stored of a decision; real ones have fewer than ten, loops and large groups have more.
 _MAX_STEPS: Final = 30
 _UNCHANGED: Final = frozenset({Rule.MARK, Rule.FINAL})
@@ -161,8 +163,7 @@ class Router:
             # There is nothing to ring; who can start programs looks at the decision.
             return Route([], 480, f"application {found.address}", "", found)
         if outcome is Outcome.TASK:
-            reason = f"{found.address}: this server cannot run tasks yet"
-            return Route([], 480, reason, "", found)
+            return Route([], 480, f"task {found.address}", "", found)
         reason = found.reason or f"{found.address} takes no calls ({outcome.value})"
         return Route([], found.status or 480, reason, "", found)
 

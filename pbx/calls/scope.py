@@ -18,13 +18,15 @@ from pbx.calls.ports import Application
 from pbx.calls.presentation import Diversion
 from pbx.calls.services import home_of
 from pbx.domain.calls import RulesEvaluated
+from pbx.router import Address, NamedTask
+from pbx.router import Outcome as Found
 from pbx.rules import EMPTY, Decision, RuleSet, Target, Verb, Verdict, evaluate, stages
 from pbx.rules.vocabulary import Level
 from sip.errors import RemoteProtocolError
 from sip.uri import OpaqueUri, SipUri, parse_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pbx.calls.dial import Contact
     from pbx.calls.hunt import Hunt
@@ -46,6 +48,11 @@ _WHY: Final = {
     stages.FAILURE: ("unavailable", 480),
 }
 _NO_ANSWER: Final = ("no-answer", 408)
+
+
+def _without_services(uri: SipUri | OpaqueUri) -> bool:
+    """Whether the rules of who is called are not wanted (PBX applications reference §1.3)."""
+    return isinstance(uri, SipUri) and uri.params.get("services") == "no"
 
 
 class Scope:
@@ -101,7 +108,9 @@ class Scope:
             hunt = self.hunt
             route = node.router.route(uri, hunt.account, trusted=hunt.trusted)
             call.routed(self._uri_text, route, now)
-            self._routed(route, self._uri_text, now)
+            # Programs may ask that nobody's voice mail answers; other callers may not choose.
+            silent = hunt.party.program and _without_services(uri)
+            self._routed(route, self._uri_text, now, silent=silent)
 
         self._running = True
         verdict = self._evaluate(stages.IMMEDIATE, now)
@@ -158,6 +167,37 @@ class Scope:
         self._outcomes.append(outcome)
         if not self._running:
             self._proceed(now)
+
+    def fork(
+        self, uris: Sequence[str], account: str, now: float, leaving: Branch | None = None
+    ) -> str:
+        """An application adds addresses, in the name of `account`, or (`leaving`) gives the call
+        to them."""
+        if self.over or not self.live:
+            return "the call is gone"
+        call = self.hunt.call
+        problem = ""
+        before = len(self._branches)
+        self._running = True
+        for text in uris:
+            try:
+                uri = parse_uri(text)
+            except RemoteProtocolError:
+                problem = f"{text} is no address"
+                self._outcomes.append(refused(400, problem))
+                continue
+            route = call.node.router.route(uri, account)
+            call.decided("application", text, route.reason, now)
+            call.routed(text, route, now, briefly=True)
+            self._routed(route, text, now, silent=_without_services(uri))
+        added = self._branches[before:]
+        if leaving is not None and leaving in self._branches:
+            self._branches.remove(leaving)
+        for branch in added:
+            branch.start(now)
+        self._running = False
+        self._proceed(now)
+        return problem
 
     def cancel(self, end: End, now: float, reason: str) -> None:
         """Nothing of this scope shall go on."""
@@ -352,8 +392,7 @@ class Scope:
             word = "follow-me"
         from_uri = node.router.identity(self.account) if self.account else self._uri_text
         diversions = (*self.diversions, Diversion(from_uri, status, word, uri_text))
-        services = isinstance(uri, SipUri) and uri.params.get("services") == "no"
-        self._routed(route, uri_text, now, diversions, silent=services)
+        self._routed(route, uri_text, now, diversions, silent=_without_services(uri))
 
     def _application(self, decision: Decision, target: Target, home: str, now: float) -> None:
         hunt = self.hunt
@@ -390,12 +429,28 @@ class Scope:
         redirector: str,
         now: float,
     ) -> None:
-        hunt = self.hunt
         application = Application(
-            name, parameters, behalf, self.account, redirector, hunt.facts.request_uri
+            name, parameters, behalf, self.account, redirector, self.hunt.facts.request_uri
         )
+        self._start_program(application, now)
+
+    def _named_task(self, address: Address, uri_text: str, now: float) -> None:
+        """A call to a named task: its program runs for its owner."""
+        hunt = self.hunt
+        found = hunt.call.node.directory.find(address.local, address.domain)
+        if not isinstance(found, NamedTask):
+            self._refuse(480, uri_text, f"{address} is no task any more", now)
+            return
+        owner = f"{found.owner}@{address.domain}"
+        named = str(address)
+        uri = hunt.facts.request_uri
+        application = Application(found.program, None, owner, self.account, "", uri, named)
+        self._start_program(application, now)
+
+    def _start_program(self, application: Application, now: float) -> None:
+        hunt = self.hunt
         if not hunt.programs:
-            problem = "a call that is transferred cannot be given to an application"
+            problem = "nobody of ours transfers: the call cannot be given to an application"
             self._refuse(480, application.text, problem, now)
             return
         if hunt.scopes >= MAX_SCOPES:
@@ -442,6 +497,9 @@ class Scope:
         hunt = self.hunt
         account = route.account
         decision = route.decision
+        if decision is not None and route.application and decision.outcome is Found.TASK:
+            self._named_task(decision.address, uri_text, now)
+            return
         if decision is not None and route.application:
             self._run_program(
                 decision.detail,

@@ -48,6 +48,12 @@ class NoApplications:
     def cancel(self, branch: ApplicationBranch, now: float) -> None:
         """Nothing runs."""
 
+    def media_timed_out(self, session: str, now: float) -> None:
+        """Nothing is hosted."""
+
+    def media_restarted(self, now: float) -> None:
+        """Nothing is hosted."""
+
 
 class PlainFacts:
     """Accounts without preferences and calendar, all in one time zone."""

@@ -19,11 +19,12 @@ from pbx.calls.hunt import Hunt
 from pbx.calls.leg import Leg, Role
 from pbx.calls.ports import MediaReply
 from pbx.calls.presentation import ANONYMOUS, REVEALING, of_caller
+from pbx.calls.program import OutgoingOptions, ProgramUsage
 from pbx.domain.calls import CallAnswered, CallStarted
 from sip.errors import RemoteProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pbx.calls.call import Call
     from pbx.calls.node import SignalNode
@@ -46,7 +47,9 @@ def note_start(call: Call, request: Request, flow: Flow, now: float) -> None:
     account = call.account
     router = call.node.router
     asserted = router.identity(account) if account else _asserted(call.node, request, flow)
-    call.caller.shown = of_caller(request, asserted if account else "", asserted)
+    usage = call.caller.usage
+    shown = usage.shown if isinstance(usage, ProgramUsage) else None
+    call.caller.shown = shown or of_caller(request, asserted if account else "", asserted)
     call.caller.began(now)
     call.journal.write(
         CallStarted(
@@ -109,8 +112,11 @@ class Setup:
             # Neither limits nor rules stand between a caller and help.
             call.decided("emergency", "no limits, no rules", request.uri, now)
         call.urgent = urgent
-        limits = node.limits
-        refusal = None if urgent else limits.admit(call.account, call.counted, now, outgoing=True)
+        usage = call.caller.usage
+        counted = not (isinstance(usage, ProgramUsage) and usage.counted_elsewhere)
+        refusal = None
+        if counted and not urgent:
+            refusal = node.limits.admit(call.account, call.counted, now, outgoing=True)
         if refusal is not None:
             call.decided("limit", "refused", refusal, now)
             end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
@@ -167,6 +173,8 @@ class Setup:
         shown = call.caller.presentation()
         passed_on = PASSED_ON if shown is not ANONYMOUS else PASSED_ON - REVEALING
         hops = request.max_forwards
+        usage = call.caller.usage
+        options = usage.options if isinstance(usage, ProgramUsage) else OutgoingOptions()
         return Dial(
             call,
             listener,
@@ -176,6 +184,7 @@ class Setup:
             to=f"<{request.to.uri_text}>",
             headers=tuple([field for field in request.headers if field[0] in passed_on]),
             max_forwards=(70 if hops is None else hops) - 1,
+            options=options,
         )
 
     def _offer(self, request: Request, start: Callable[[bytes, float], None], now: float) -> None:
@@ -285,6 +294,23 @@ class Setup:
             call.bridge.release(now)
         call.bridge = bridge
         bridge.answer(call.caller, leg, body, now, self._answer_ready)
+
+    def program_progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """An application lets the caller wait, or speaks to it already."""
+        caller = self.call.caller
+        caller.ringing(status, bool(body), reliable, now)
+        caller.usage.provisional(
+            status, body, headers, True if reliable else None, now=now, reason=reason or None
+        )
 
     def dial_source(self) -> tuple[Leg, bytes]:
         """The caller, who calls for itself."""

@@ -30,7 +30,7 @@ from pbx.domain.calls import CallBridged, CallTransferred
 from sip.message import REASONS, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pbx.calls.bridge import Bridge
     from pbx.calls.call import Call
@@ -93,11 +93,20 @@ class Transfer:
         ring_s = call.node.config.no_answer_s
         self._prepare(lambda offer, later: dial.start(left, offer, ring_s, later), now)
 
-    def start_ruled(self, target: SipUri, headers: tuple[tuple[str, str], ...], now: float) -> None:
+    def start_ruled(
+        self,
+        target: SipUri,
+        headers: tuple[tuple[str, str], ...],
+        account: str,
+        now: float,
+        *,
+        plain: bool = False,
+    ) -> None:
         """The same under Signal Rules: to them it is a call from the transferee, who is where it
-        is, with the transferor's authentication."""
+        is, with the authentication of `account`, the transferor's. `plain`: there are none, but the
+        target is an application."""
         call = self.call
-        transferor, transferee = self.transferor, self.transferee
+        transferee = self.transferee
         request = Request(
             "INVITE",
             self.target_uri,
@@ -113,11 +122,13 @@ class Transfer:
             call,
             self,
             lambda listener: self._new_dial(listener, headers),
-            CallFacts(call.node, transferor.account, call.counted, request, transferee.usage.flow),
+            CallFacts(call.node, account, call.counted, request, transferee.usage.flow),
             call.node.config.no_answer_s,
-            account=transferor.account,
+            account=account,
             party=transferee,
-            programs=False,
+            plain=plain,
+            # Programs act for those who call them; a stranger would have our party pay.
+            programs=bool(account),
         )
         hunt.open(target, self.target_uri, now)
         if hunt.active:
@@ -200,6 +211,19 @@ class Transfer:
         join.bridge.release(now)
         join.bridge = bridge
         join.right_answered(leg, body, now)
+
+    def program_progress(
+        self,
+        status: int,
+        body: bytes,
+        now: float,
+        *,
+        reason: str = "",
+        reliable: bool = False,
+        headers: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """The target is an application that lets the transferee wait."""
+        self._notify(status, reason or REASONS.get(status, ""), False, now)
 
     def dial_source(self) -> tuple[Leg, bytes]:
         """The transferee is who will talk."""

@@ -110,6 +110,10 @@ class LegCreated(Event):
     """``ip:port/transport`` when known."""
     redirector: Personal = ""
     elapsed_ms: int = 0
+    application: Personal = ""
+    """The program that is the party of this leg, ``name{parameters}#account``."""
+    billing_id: Personal = ""
+    """What a program wants the record of this leg to carry."""
 
 
 @event("leg.ringing.v1", category=CALLS, durability=Durability.OBSERVED)

@@ -21,11 +21,11 @@ class LegState:
     """One leg; see the table ``legs`` for the meaning of the fields."""
 
     __slots__ = (
-        "account", "answer_ns", "cause", "codec", "destination", "end_ns", "ended_by", "held",
-        "jitter_ms", "leg_id", "measured", "mos", "moved_from", "moved_to", "ordinal",
-        "packets_in", "packets_lost", "packets_out", "parent_leg_id", "peer_leg_id",
-        "provision_ns", "q850", "reason", "redirector", "role", "sip_call_id", "start_ns",
-        "status", "talk_ms", "target_uri",
+        "account", "answer_ns", "application", "billing_id", "cause", "codec", "destination",
+        "end_ns", "ended_by", "held", "jitter_ms", "leg_id", "measured", "mos", "moved_from",
+        "moved_to", "ordinal", "packets_in", "packets_lost", "packets_out", "parent_leg_id",
+        "peer_leg_id", "provision_ns", "q850", "reason", "redirector", "role", "sip_call_id",
+        "start_ns", "status", "talk_ms", "target_uri",
     )  # fmt: skip
 
     def __init__(self, leg_id: str, ordinal: int, start_ns: int) -> None:
@@ -34,7 +34,7 @@ class LegState:
         self.start_ns = start_ns
         self.parent_leg_id = self.role = self.sip_call_id = self.target_uri = ""
         self.account = self.destination = self.redirector = self.peer_leg_id = ""
-        self.moved_from = self.moved_to = ""
+        self.moved_from = self.moved_to = self.application = self.billing_id = ""
         self.held = False
         self.provision_ns = self.answer_ns = self.end_ns = self.talk_ms = 0
         self.status = self.q850 = 0
@@ -145,6 +145,8 @@ def _leg_created(call: CallState, record: Record, event: c.LegCreated) -> None:
     leg.account = event.account
     leg.destination = event.destination
     leg.redirector = event.redirector
+    leg.application = event.application
+    leg.billing_id = event.billing_id
 
 
 def _leg_ringing(call: CallState, record: Record, event: c.LegRinging) -> None:
@@ -283,7 +285,7 @@ def _erased(call: CallState, record: Record, event: c.CallErased) -> None:
 _OF_CALLER: Final = (
     "from_uri", "from_display", "asserted_identity", "account", "source", "user_agent",
 )  # fmt: skip
-_OF_PARTY: Final = ("account", "target_uri", "destination")
+_OF_PARTY: Final = ("account", "target_uri", "destination", "application", "billing_id")
 
 
 def _erase(state: CallState | LegState, names: tuple[str, ...]) -> None:

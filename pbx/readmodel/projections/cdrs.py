@@ -24,7 +24,7 @@ from pbx.readmodel.cdr_files import rewrite_days
 from pbx.readmodel.projection import CallStates, ProjectionBase, write_rows
 from pbx.readmodel.tables import cdr_legs, cdrs
 
-RULES: Final = 1
+RULES: Final = 2
 """Version of what makes a call's events a record, here and in :mod:`pbx.readmodel.call_state`;
 raise it with every change, so that ``cdr.corrected.v1`` says by which rules records are."""
 
@@ -97,7 +97,7 @@ _OF_CALL: Final = tuple(c.name for c in cdrs.columns if c.name not in _OWN)
 _of_call: Final = attrgetter(*_OF_CALL)
 _CDR: Final = (*_OF_CALL, *_OWN)
 
-_LEG_OWN: Final = ("position", "day", "target_uri", "application", "gateway", "billing_id")
+_LEG_OWN: Final = ("position", "day", "target_uri", "gateway")
 _LEG_OF_CALL: Final = (
     "call_id",
     "from_uri",
@@ -128,8 +128,6 @@ def _cdr_leg(call: CallState, leg: LegState) -> tuple[Any, ...]:
         day_of(leg.end_ns),
         # The caller's leg has no contact of ours: its final target is who took the call.
         leg.target_uri or call.answered_by,
-        "",
-        "",
         "",
     )
 

@@ -126,7 +126,9 @@ class Media:
             task.play_position_ms = self._node.calls.stop_playing(task)
             self._node.answer(task, None)
         elif task.waits_for(WaitKind.RECORD):
-            self._node.answer(task, self._node.calls.stop_recording(task))
+            recording = self._node.calls.stop_recording(task)
+            if recording is not PENDING:
+                self._node.answer(task, recording)
 
     def played(self, task: Task, position_ms: int) -> None:
         """A sound reached its end."""

@@ -11,6 +11,7 @@ sounds, :mod:`~pbx.script.runtime.rendezvous` Meetings and Queues, and
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable
 from random import Random
@@ -80,6 +81,9 @@ class TaskNode:
         self._limits = limits if limits is not None else Limits()
         self._max_tasks = max_tasks
         self._ready: deque[tuple[Task, Callable[[], Outcome]]] = deque()
+        self._deadlines: list[tuple[float, int, Task, Wait]] = []
+        """A heap; waits that ended otherwise stay until their time or while they are few."""
+        self._waits = 0
         self.reading = Reading(self)
         self.signalling = Signalling(self)
         self.bridging = Bridging(self)
@@ -204,7 +208,13 @@ class TaskNode:
         if self._ready:
             task, step = self._ready.popleft()
             if task.task_id in self.tasks:
-                self._follow(task, step())
+                try:
+                    self._follow(task, step())
+                except Exception:
+                    # A defect of the host costs the task that met it, and nobody else.
+                    task.failed = True
+                    self.end(task, "exception")
+                    raise
         return bool(self._ready)
 
     def _follow(self, task: Task, outcome: Outcome) -> None:
@@ -248,7 +258,13 @@ class TaskNode:
     def suspend(self, task: Task, kind: WaitKind, *, seconds: float | None = None) -> None:
         """Note what a task waits for; its handler then returns ``PENDING``."""
         deadline = None if seconds is None else self.clock.monotonic() + seconds
-        task.wait = Wait(kind, deadline)
+        task.wait = wait = Wait(kind, deadline)
+        if deadline is not None:
+            self._waits += 1
+            if len(self._deadlines) > 64 + 2 * len(self.tasks):
+                self._deadlines = [one for one in self._deadlines if one[2].wait is one[3]]
+                heapq.heapify(self._deadlines)
+            heapq.heappush(self._deadlines, (deadline, self._waits, task, wait))
 
     def answer(self, task: Task, value: Value, *, waited: bool = True) -> None:
         """Let a suspended task go on with a value; nothing happens if it has ended."""
@@ -261,19 +277,21 @@ class TaskNode:
 
     def deadline(self) -> float | None:
         """When :meth:`advance` is due, in monotonic seconds; None if nobody waits for a time."""
-        waits = (task.wait for task in self.tasks.values())
-        deadlines = [
-            wait.deadline_s for wait in waits if wait is not None and wait.deadline_s is not None
-        ]
-        return min(deadlines, default=None)
+        heap = self._deadlines
+        while heap and heap[0][2].wait is not heap[0][3]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`pump` has something to do."""
+        return bool(self._ready)
 
     def advance(self) -> None:
         """End waits whose time is up."""
         now = self.clock.monotonic()
-        for task in list(self.tasks.values()):
-            wait = task.wait
-            if wait is not None and wait.deadline_s is not None and wait.deadline_s <= now:
-                self.answer(task, None)
+        while (due := self.deadline()) is not None and due <= now:
+            self.answer(heapq.heappop(self._deadlines)[2], None)
 
     # Ending.
 
@@ -282,6 +300,7 @@ class TaskNode:
         if self.tasks.pop(task.task_id, None) is None:
             return
         task.wait = None
+        task.failed = task.failed or failure is not None
         self.bridging.leave(task)
         self.signalling.leave(task)
         self.rendezvous.leave(task)

@@ -136,8 +136,9 @@ class CallPort(Protocol):
         """Begin → ``node.recorded`` when the time is up or the peer is silent."""
         ...
 
-    def stop_recording(self, task: Task) -> Data | None:
-        """Stop now. Returns what was recorded, also when the peer is already gone."""
+    def stop_recording(self, task: Task) -> Data | Literal[Pending.PENDING] | None:
+        """Stop now. Returns what was recorded, also when the peer is already gone; ``PENDING``:
+        it comes by ``node.recorded``, however often this is called until then."""
         ...
 
     def transfer(self, task: Task, destination: str) -> None:

@@ -115,6 +115,8 @@ class Task:
     play_completed: bool = False
     skip_ms: int = 0
     status: Value = None
+    failed: bool = False
+    """The program broke down; its call is just being ended."""
     name: str | None = None
     """Its name, for named tasks."""
 
