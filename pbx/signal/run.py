@@ -13,10 +13,11 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from pbx.addresses import own_hosts
@@ -37,6 +38,8 @@ from pbx.signal.effects import Effects
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
+from pbx.voice.compose import Voice, compose
+from pbx.voice.files import StockFiles
 from sip.endpoint import (
     EndpointLimits,
     Resolver,
@@ -62,6 +65,8 @@ _STEP_S: Final = 0.02
 #: millisecond at 20 a second. A second is promised for both.
 _CONFIG_POLL_S: Final = 0.1
 _NODES_POLL_S: Final = 0.25
+_BESIDE: Final = 8
+"""Threads for what programs wait for: HTTP, DNS, changes of settings."""
 
 
 def run(context: RoleContext) -> int:
@@ -191,6 +196,8 @@ class _Signal:
         self._rng = SystemEntropy()
         self._link: MediaLink | None = None
         self._peers: Peers | None = None
+        self._voice: Voice | None = None
+        self._beside = ThreadPoolExecutor(_BESIDE, "programs")
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -234,6 +241,7 @@ class _Signal:
             effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
             zone = ZoneInfo(self._settings.server.time_zone)
             self.node.services.account_facts = PlainFacts(zone)
+            self._compose_voice(event_log)
             writer.start()
             try:
                 listeners = self._listen()
@@ -269,6 +277,7 @@ class _Signal:
                 await self.endpoint.aclose()
                 if self._link is not None:
                     self._link.close()
+                self._beside.shutdown(wait=False, cancel_futures=True)
                 writer.stop()
         finally:
             event_log.close()
@@ -312,6 +321,7 @@ class _Signal:
                 epoch=epoch,
                 on_timeout=lambda session, now: self.node.on_media_timeout(session, now),
                 on_restarted=lambda now: self.node.on_media_restarted(now),
+                on_sound=self._on_sound,
             )
 
         if engine == "local":
@@ -324,6 +334,44 @@ class _Signal:
             link = MediaLink(open_udp(host, port), make, self._clock.monotonic, self._acted)
         self._link = link
         return link.media
+
+    def _compose_voice(self, event_log: EmbeddedLog) -> None:
+        """Programs for calls, where the media service can play and record."""
+        media = self.node.media
+        if not isinstance(media, NgMedia):
+            return
+        data = self._context.data
+        self._voice = compose(
+            self.node,
+            media,
+            event_log.read_stream,
+            entropy=self._rng,
+            sounds=data.sounds,
+            recordings=data.recordings,
+            event_log=event_log,
+            offload=self._offload,
+            reach=self._settings.limits.rule_urls,
+            version=_version(),
+            files=StockFiles(data.path / "programs"),
+        )
+
+    def _offload(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
+        """What programs wait for, beside the loop; more than the threads take waits its turn."""
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._beside, work)
+
+        def finished(future: asyncio.Future[Any]) -> None:
+            if future.cancelled():
+                return
+            error = future.exception()
+            done(future.result() if error is None else error)
+            self._acted()
+
+        future.add_done_callback(finished)
+
+    def _on_sound(self, event: Mapping[str, Any], now: float) -> None:
+        if self._voice is not None:
+            self._voice.host.on_sound(event, now)
 
     def _endpoint(self) -> SipEndpoint:
         settings = self._settings
@@ -411,6 +459,8 @@ class _Signal:
                 if record.stream.startswith("account/"):
                     event_log.codec.forget_keys(record.stream)
                 self.node.apply(record)
+                if self._voice is not None:
+                    self._voice.configured(record.stream)
                 mark.set(record.position)
                 self._acted()
 
