@@ -16,6 +16,7 @@ from pbx.domain.cdrs import CdrRecorded, CdrWithdrawn
 from pbx.eventlog import ANY_VERSION, Codec, LogUnavailable, MemoryLog, Meta, Record, memory_keys
 from pbx.readmodel import CdrFeed, Database, make_projector, open_read_model
 from pbx.readmodel.cdr_feed import BATCH
+from pbx.readmodel.projections.cdrs import RULES
 from pbx.readmodel.replay import replay
 from pbx.readmodel.tables import cdr_changed, cdr_feed, cdr_legs, cdrs
 from tests.support.call_histories import history, write_history
@@ -79,7 +80,7 @@ def test_every_record_is_told_once_with_all_that_the_tables_say(
         assert record.tenant == row["tenant"]
         said = msgspec.structs.asdict(event)
         legs = said.pop("legs")
-        assert said.pop("rules") == 1
+        assert said.pop("rules") == RULES
         assert said == {k: v for k, v in row.items() if k not in ("position", "partition", "legs")}
         assert len(legs) == row["legs"]
         by_id = {leg["leg_id"]: leg for leg in rows(live, cdr_legs, event.call_id)}
@@ -121,7 +122,7 @@ def test_who_publishes_at_the_same_time_says_the_same(
     now_ns = max(ends.values())
     for later_ns in (0, 1_000_000_000):
         clock = VirtualClock(epoch_ns=now_ns + later_ns)
-        feed = CdrFeed(log, live, "", node="n1", rules=1, clock=clock)
+        feed = CdrFeed(log, live, "", node="n1", rules=RULES, clock=clock)
         monkeypatch.setattr(feed, "_newest", lambda _: None)
         with live.write() as connection:
             connection.execute(delete(cdr_feed))
@@ -181,7 +182,7 @@ def test_a_rebuild_tells_what_differs(live: Database) -> None:
     assert {call: r.version for call, r in later.items()} == {
         wrong: 2, twice: 2, missing: 1, "zz": 2,
     }  # fmt: skip
-    assert newest(log)["zz"] == CdrWithdrawn(call_id="zz", rules=1)
+    assert newest(log)["zz"] == CdrWithdrawn(call_id="zz", rules=RULES)
     right = records_of(log)
     assert {c: e for c, e in newest(log).items() if c != "zz"} == right
     before = log.head()
@@ -204,10 +205,10 @@ def test_many_records_of_the_past_are_told_piece_by_piece(live: Database) -> Non
     log = MemoryLog(node="n1")
     write_history(log, history(3, BATCH * 2))
     make_projector(log, live).catch_up(log.head())
-    feed = CdrFeed(log, live, "", node="n1", rules=1, budget_s=-1)
+    feed = CdrFeed(log, live, "", node="n1", rules=RULES, budget_s=-1)
     assert feed.publish(), "no time at all: there is more"
     assert not told(log)
-    feed = CdrFeed(log, live, "", node="n1", rules=1, clock=VirtualClock())
+    feed = CdrFeed(log, live, "", node="n1", rules=RULES, clock=VirtualClock())
     assert not feed.publish()
     assert feed.published == len(told(log)) == len(ids(live)) > BATCH
 

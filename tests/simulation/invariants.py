@@ -426,6 +426,9 @@ def leftovers(world: World) -> list[str]:
     wrong = [f"engine: {engine[name]} {name} are left" for name in ENGINE_TABLES if engine[name]]
     node = process.node.statistics()
     wrong += [f"call control: {node[name]} {name} are left" for name in NODE_TABLES if node[name]]
+    if process.voice is not None:
+        left = process.voice.host.statistics()
+        wrong += [f"programs: {count} {name} are left" for name, count in left.items() if count]
     contacts = process.node.locations.contacts
     wrong += [
         f"the binding of {phone.name} is left"

@@ -9,12 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
+from typing import Final
 
 from media.native.core import RelayCore, unpacked
-from media.native.relay import Address, Buffer, RelayEvent, StreamConfig, StreamStats
+from media.native.relay import Address, Buffer, Relay, RelayEvent, StreamConfig, StreamStats
 from media.ng.messages import decode, encode
 from media.server.addresses import Interface
+from media.server.audio import AudioConfig, AudioService
+from media.server.exchange import Exchange
+from media.server.ports import Rng
 from media.server.service import NgService, ServiceConfig
+from pbx.media_role import PROMPTS
 from tests.support.clock import Scheduler, Timer
 from tests.support.network import FakeNetwork
 
@@ -25,6 +30,14 @@ NG_LOSS = 0.005
 NG_DELAY_S = 0.0004
 #: Silence after which the service gives a call up.
 MEDIA_TIMEOUT_S = 60.0
+
+
+#: Of the audio path.
+TICK_S: Final = 0.02
+
+
+def _make_audio(relay: Relay, exchange: Exchange, rng: Rng) -> AudioService:
+    return AudioService(AudioConfig(sound_roots=(PROMPTS,)), relay, exchange, rng)
 
 
 class SimulatedRelay:
@@ -101,7 +114,10 @@ class SimulatedRelay:
 class MediaHost:
     """The process of the media service and the link to the signalling process."""
 
-    def __init__(self, scheduler: Scheduler, network: FakeNetwork, rng: Random) -> None:
+    def __init__(
+        self, scheduler: Scheduler, network: FakeNetwork, rng: Random, *, audio: bool = False
+    ) -> None:
+        """`audio`: it hosts parties, too; recordings are refused, since threads write them."""
         self._scheduler = scheduler
         self._clock = scheduler.clock
         self._rng = rng
@@ -115,7 +131,9 @@ class MediaHost:
             ),
             self.relay,
             rng,
+            make_audio=_make_audio if audio else None,
         )
+        self._ticking = False
         self.client: Callable[[bytes], None] | None = None
         self._replies: dict[str, bytes] = {}
         """By cookie: a repeated request is not carried out twice."""
@@ -163,6 +181,14 @@ class MediaHost:
         self.service.handle_timers(self._clock.now)
         self._after_input()
 
+    def _tick(self) -> None:
+        self._ticking = False
+        hosted = self.service.audio
+        if hosted is not None and hosted.active:
+            hosted.pacer.start(self._clock.now)
+            self.service.tick(self._clock.now)
+            self._after_input()
+
     def _after_input(self) -> None:
         for event in self.service.events():
             self._events += 1
@@ -171,6 +197,10 @@ class MediaHost:
             if self.client is not None:
                 datagram = encode(f"e{self._events}", data)
                 self._scheduler.after(NG_DELAY_S, self.client, datagram)
+        hosted = self.service.audio
+        if hosted is not None and hosted.active and not self._ticking:
+            self._ticking = True
+            self._scheduler.after(TICK_S, self._tick)
         due = self.service.next_timer()
         if due is not None and due < self._armed:
             self._scheduler.cancel(self._timer)

@@ -33,7 +33,7 @@ def rule_breaches(events: Sequence[Event]) -> list[str]:
         match event:
             case LegCreated():
                 ringing[event.leg_id] = (event.account, event.redirector)
-                if event.redirector and event.redirector not in sent:
+                if event.redirector and not event.application and event.redirector not in sent:
                     wrong.append(f"a leg by a rule of {event.redirector}, which sent no call away")
             case LegEnded():
                 ringing.pop(event.leg_id, None)

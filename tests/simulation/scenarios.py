@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, NamedTuple
 
+from tests.simulation import programs
 from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
 
 BYE = "bye"
@@ -527,7 +528,16 @@ MIX: tuple[Scenario, ...] = (
     Scenario("grouped", 6, grouped, third=True),
 )
 
-BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in MIX}
+PROGRAMS: tuple[Scenario, ...] = (
+    Scenario("program-attendant", 4, programs.attendant, third=True),
+    Scenario("program-voicemail", 3, programs.voicemail),
+    Scenario("program-queue", 4, programs.queue, third=True),
+    Scenario("program-transfer", 3, programs.transfer, third=True),
+    Scenario("program-broken", 1, programs.broken),
+)
+"""Calls that programs answer; not in the mix, since the media service then ticks."""
+
+BY_NAME: Mapping[str, Scenario] = {scenario.name: scenario for scenario in (*MIX, *PROGRAMS)}
 
 
 def draw(rng: Random, names: tuple[str, ...] = ()) -> Scenario:

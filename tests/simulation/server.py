@@ -8,17 +8,24 @@ event loop.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from pbx.calls.config import CallConfig
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
 from pbx.eventlog import MemoryLog
+from pbx.script.environment import Level
+from pbx.script.offline.files import OfflineFiles
+from pbx.script.offline.run import stock_directory
 from pbx.signal.restore import restore
+from pbx.voice.compose import Voice, compose
 from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
 from sip.engine import SipEngine
 from sip.flow import Flow, Target
+from tests.simulation import programs
 from tests.simulation.media import MediaHost
 from tests.support.clock import Scheduler, Timer
 from tests.support.network import Address, FakeNetwork, Stream
@@ -30,6 +37,23 @@ NEVER = float("inf")
 SESSION_EXPIRES_S = 120
 #: Calls ring so long in the simulation.
 NO_ANSWER_S = 30.0
+
+
+class NamedSounds:
+    """Every sound is a second of the stock silence: what is said matters to nobody here."""
+
+    def name_of(self, data: bytes) -> str:
+        return "blank"
+
+
+class NoRecordings:
+    """Nothing is recorded: recordings are written by threads."""
+
+    def file_of(self, name: str) -> str:
+        return f"{name}.wav"
+
+    def take(self, name: str) -> bytes | None:
+        return None
 
 
 class ServerProcess:
@@ -63,6 +87,7 @@ class ServerProcess:
                 node="sim",
                 epoch=f"{rng.getrandbits(32):x}",
                 on_timeout=self._media_timeout,
+                on_sound=self._on_sound,
             )
         self.node = SignalNode(
             self.engine,
@@ -80,6 +105,17 @@ class ServerProcess:
             ),
             nonce_secret=host.nonce_secret,
         )
+        self.voice: Voice | None = None
+        if host.programs and self.ng is not None:
+            self.voice = compose(
+                self.node,
+                self.ng,
+                host.log.read_stream,
+                entropy=rng,
+                sounds=NamedSounds(),
+                recordings=NoRecordings(),
+                files=OfflineFiles({Level.STOCK: stock_directory()}, extra=programs.FILES),
+            )
 
     def start(self) -> None:
         """Fold the log, end the calls of the life before, open for business."""
@@ -140,6 +176,10 @@ class ServerProcess:
         if self.alive and self.ng is not None:
             self.ng.receive(datagram, self._clock.now)
             self._pump()
+
+    def _on_sound(self, event: Mapping[str, Any], now: float) -> None:
+        if self.voice is not None:
+            self.voice.host.on_sound(event, now)
 
     def _media_timeout(self, session: str, now: float) -> None:
         self.node.on_media_timeout(session, now)
@@ -245,7 +285,10 @@ class ServerHost:
         media: MediaHost | None,
         address: Address = ("10.0.0.1", 5060),
         decide_s: float = 0.002,
+        programs: bool = False,
     ) -> None:
+        """`programs`: applications are run; `media` must host parties then."""
+        self.programs = programs
         self.scheduler = scheduler
         self.network = network
         self.log = log

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tests.simulation.__main__ import report, run_seed
-from tests.simulation.scenarios import BY_NAME
+from tests.simulation.scenarios import BY_NAME, PROGRAMS
 from tests.simulation.world import Options
 
 
@@ -31,6 +31,16 @@ def test_scenario_without_faults(name: str) -> None:
     options = Options(seed=1, calls=25, names=(name,), faults=False, singles=60, triples=12)
     _, breaches, _ = run_seed(options)
     assert not breaches, report(options, breaches, trace=True)
+
+
+@pytest.mark.slow
+def test_every_invariant_holds_where_programs_answer(seed: int, calls: int) -> None:
+    """Attendant, voice mail, queue, transfer, broken ones: all faults, random hang-ups."""
+    names = tuple(scenario.name for scenario in PROGRAMS)
+    options = Options(seed=seed, calls=calls, names=names)
+    world, breaches, _ = run_seed(options)
+    assert not breaches, report(options, breaches, trace=True)
+    assert len(world.plans) == calls
 
 
 @pytest.mark.slow

@@ -105,11 +105,19 @@ class World:
         self.clock = self.scheduler.clock
         self.network = FakeNetwork(self.scheduler, self.stream("network"))
         self.log = MemoryLog(node="sim", clock=self.clock)
-        self.media = (
-            MediaHost(self.scheduler, self.network, self.stream("media")) if options.media else None
-        )
+        answered = any(name.startswith("program-") for name in options.names)
+        self.media = None
+        if options.media:
+            self.media = MediaHost(
+                self.scheduler, self.network, self.stream("media"), audio=answered
+            )
         self.server = ServerHost(
-            self.scheduler, self.network, self.log, self.stream("server"), media=self.media
+            self.scheduler,
+            self.network,
+            self.log,
+            self.stream("server"),
+            media=self.media,
+            programs=answered,
         )
         self.surroundings = Surroundings(
             network=self.network,

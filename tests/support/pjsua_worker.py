@@ -298,8 +298,21 @@ class Phone:
     def do_attended(self, call: int, other: int) -> None:
         self.calls[call].xferReplaces(self.calls[other], pj.CallOpParam())
 
-    def do_dtmf(self, call: int, digits: str) -> None:
-        self.calls[call].dialDtmf(digits)
+    def do_dtmf(self, call: int, digits: str, method: str = "rtp") -> None:
+        if method == "rtp":
+            self.calls[call].dialDtmf(digits)
+            return
+        param = pj.CallSendDtmfParam()
+        param.method = pj.PJSUA_DTMF_METHOD_SIP_INFO
+        param.digits = digits
+        self.calls[call].sendDtmf(param)
+
+    def do_play(self, path: str) -> None:
+        """Play a file once into every call, beside the tone."""
+        self.clip = pj.AudioMediaPlayer()
+        self.clip.createPlayer(path, pj.PJMEDIA_FILE_NO_LOOP)
+        for media in self._audio():
+            self.clip.startTransmit(media)
 
     def do_tone(self, frequency_hz: float) -> None:
         path = self.directory / f"tone-{frequency_hz:.0f}.wav"

@@ -21,7 +21,8 @@ class Step(NamedTuple):
     action: str
     """``hold`` ``resume`` ``update-hold`` ``update-resume`` ``refresh`` ``offerless`` ``info``
     ``talk`` ``bye`` ``vanish`` ``restart`` ``blind`` ``consult`` ``transfer``
-    ``transfer-early`` ``bye-consult`` ``taken-over`` (by the phone named)."""
+    ``transfer-early`` ``bye-consult`` ``taken-over`` (by the phone named). ``info`` sends the digit
+    named."""
     argument: str = ""
 
 

@@ -77,7 +77,8 @@ class MidCall(PhoneDialog):
         elif action == "offerless":
             self.offer(b"")
         elif action == "info":
-            self.send("INFO", self._on_plain_reply, body=b"Signal=5\r\nDuration=160\r\n")
+            body = f"Signal={step.argument or '5'}\r\nDuration=160\r\n".encode()
+            self.send("INFO", self._on_plain_reply, body=body)
         elif action == "vanish":
             self.phone.power_off()
             return

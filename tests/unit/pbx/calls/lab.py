@@ -135,7 +135,7 @@ class ScriptedMedia:
         self.now: Callable[[], float] = lambda: 0.0
         self.holding = False
         self.failure = ""
-        self.waiting: list[Callable[[], None]] = []
+        self.waiting: list[Callable[[], object]] = []
         self.open: dict[str, list[str]] = {}
         """Tags by session; deleting removes it."""
         self.asked: list[str] = []
@@ -163,7 +163,7 @@ class ScriptedMedia:
         reply = MediaReply(b"", failure) if failure else MediaReply(_through(sdp))
         self._later(lambda: done(reply, self.now()))
 
-    def _later(self, run: Callable[[], None]) -> None:
+    def _later(self, run: Callable[[], object]) -> None:
         if self.holding:
             self.waiting.append(run)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from sip.dialog.invite import InviteUsage
 from sip.events import InviteReceived, OfferReceived, RequestReceived
 from tests.unit.pbx.calls.lab import Lab
 from tests.unit.pbx.calls.test_flow_basic import ANSWERED
@@ -14,7 +15,9 @@ def test_the_call_of_a_failed_event_ends_for_everybody() -> None:
     lab = Lab()
     lab.play(ANSWERED)
     (call,) = lab.node.calls.values()
-    lab.node.abandon(OfferReceived(call.caller.usage, b"", "INVITE"), lab.now)
+    usage = call.caller.usage
+    assert isinstance(usage, InviteUsage)
+    lab.node.abandon(OfferReceived(usage, b"", "INVITE"), lab.now)
     lab.pump()
     lab.play("""
         bob < ACK

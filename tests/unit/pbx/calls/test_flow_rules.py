@@ -444,6 +444,12 @@ class Engine:
     def cancel(self, branch: ApplicationBranch, now: float) -> None:
         self.cancelled.append(branch)
 
+    def media_timed_out(self, session: str, now: float) -> None:
+        raise AssertionError("nothing is hosted")
+
+    def media_restarted(self, now: float) -> None:
+        """Nothing is hosted."""
+
 
 def with_engine(lab: Lab) -> Engine:
     engine = Engine()

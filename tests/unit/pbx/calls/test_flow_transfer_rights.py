@@ -208,14 +208,30 @@ def test_of_a_group_only_who_answers_counts_on() -> None:
     assert (active(f"carol@{DOMAIN}"), active(f"dave@{DOMAIN}")) == (1, 0)
 
 
-def test_an_application_cannot_take_a_transferred_call() -> None:
+def test_an_application_takes_a_transferred_call() -> None:
     office = Office("alice bob carol")
     office.add("pbx", "pbx", bind=False)
     engine = with_engine(office)
     office.rules("carol", rule(100005, "mail", to("#voicemail")))
-    office.play(TALKING + refer("bob", "carol", "480 Temporarily Unavailable") + END)
-    assert engine.started == []
-    assert "cannot be given to an application" in last_reason(office, "redirect")
+    office.play(
+        TALKING
+        + """
+        bob > REFER carol
+        bob < 202
+        bob < NOTIFY text:SIP/2.0 100 Trying
+        bob > 200
+        """
+    )
+    (branch,) = engine.branches
+    assert engine.started[0].text == f"voicemail#carol@{DOMAIN}"
+    assert branch.account == f"bob@{DOMAIN}"
+    branch.failed(486, "full", office.now)
+    office.pump()
+    office.play("""
+        bob < NOTIFY text:SIP/2.0 486 Busy Here
+        bob > 200
+    """)
+    office.play(END)
     office.end()
 
 

@@ -1,0 +1,156 @@
+"""Calls that programs answer: attendant, voice mail, queue, transfer, and one that breaks down.
+
+The called account's rules send its calls to a program. The phones hang up whenever it pleases them,
+so that a program loses its caller at any of its instructions. What the caller hears is no oracle
+here, but everything else is judged: one record a call, nothing left of tasks, dialogs, ports.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Final
+
+from tests.support.scenario import CalleeScript, CallerScript, Plan, Step
+
+if TYPE_CHECKING:
+    from tests.simulation.scenarios import Cast
+
+#: The one who shall be reached is in the program's parameter.
+_ATTEND: Final = """
+function callerLeg(parameters, callPending) external;
+procedure bridgedLoop(peerOrEvent) external;
+entry main {
+  if(AcceptCall() != null) { stop; }
+  PlayFile("welcome");
+  var input = ReadInput(3), tries = 0;
+  loop
+  exitif !IsConnected() || IsDisconnectEvent(input) || tries >= 3;
+    var leg = NewDictionary();
+    leg.("") = EmailToSIPURI(Vars().startParameter[0]);
+    leg.From = RemoteURI();
+    leg.fromName = RemoteRealName();
+    leg.Expires = 20;
+    var peer = callerLeg(leg, input == "2" ? true : null);
+    if(IsTask(peer)) { bridgedLoop(peer); stop; }
+    PlayFile("failure");
+    tries += 1;
+    input = ReadInput(2);
+  end loop;
+}
+"""
+_MAIL: Final = """
+entry main {
+  if(AcceptCall() != null) { stop; }
+  PlayFile("leavemessage");
+  PlayTone(1000, 300);
+  var recording = Record(5), input = ReadInput(5);
+  PlayFile("goodbye");
+}
+"""
+_QUEUE: Final = """
+function callerLeg(parameters, callPending) external;
+procedure bridgedLoop(peerOrEvent) external;
+entry Agent forward;
+entry main {
+  if(AcceptCall() != null) { stop; }
+  void(Enqueue("q", RemoteURI(), null));
+  var agent = spawn Agent(Vars().startParameter[0]), input;
+  loop
+    PlayFile("holdmusic", 3000);
+    input = ReadInput(0);
+  exitif IsDictionary(input) || !IsConnected() || input == "#" || CheckQueue("q").length == null;
+  end loop;
+  Dequeue("q");
+  if(IsStartBridgeEvent(input)) { bridgedLoop(input); }
+  else { void(SendEvent(agent, "stop", null)); }
+}
+entry Agent {
+  if(StartCall(EmailToSIPURI(Vars().startParameter)) != null) { stop; }
+  loop
+    var input = ReadInput(40);
+  exitif !IsCallProvisionEvent(input);
+  end loop;
+  if(!IsCallCompletedEvent(input) || input.parameter != null) { stop; }
+  var next = ReadQueue("q");
+  if(next == null) { stop; }
+  if(StartBridge(next.id) == null) { bridgedLoop(next.id); }
+}
+"""
+_GIVE: Final = """
+entry main {
+  if(AcceptCall() != null) { stop; }
+  PlayFile("welcome");
+  var input = ReadInput(1);
+  void(TransferCall(Vars().startParameter[0]));
+  input = ReadInput(5);
+}
+"""
+_BROKEN: Final = """
+entry main { void(AcceptCall()); void(ReadInput(2)); loop null; end loop; }
+"""
+FILES: Final = {
+    "simattend.sppr": _ATTEND.encode(),
+    "simmail.sppr": _MAIL.encode(),
+    "simqueue.sppr": _QUEUE.encode(),
+    "simgive.sppr": _GIVE.encode(),
+    "simbroken.sppr": _BROKEN.encode(),
+}
+
+
+def _answered_by(plan: Plan, cast: Cast, program: str, domain: str) -> None:
+    """The called account's rules start a program."""
+    target = cast.third.user if cast.third is not None else ""
+    given = f"{program}{{{target}}}" if target else program
+    address = f"{given}#{cast.callee.user}@{domain}"
+    plan.rules[cast.callee.user] = [[100005, "program", [], [["Redirect To", address]]]]
+    plan.excused = "a program answers"
+
+
+def _caller(rng: Random, *digits: str) -> CallerScript:
+    steps = [Step(0.2, "talk")]
+    steps += [Step(0.2 + rng.expovariate(1.0), "info", digit) for digit in digits]
+    steps.append(Step(rng.expovariate(0.25), "bye"))
+    return CallerScript(steps=tuple(steps))
+
+
+def _third(rng: Random, plan: Plan, cast: Cast) -> None:
+    assert cast.third is not None  # the scenario asked for one
+    script = CalleeScript(
+        ring_after_s=0.1,
+        answer_after_s=0.3 + rng.expovariate(0.5),
+        steps=(Step(0.3, "talk"), Step(rng.expovariate(0.2), "bye")),
+    )
+    plan.callee_scripts[cast.third.phones[0]] = script
+
+
+def attendant(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """Digits, a second leg, a conversation."""
+    _answered_by(plan, cast, "simattend", domain)
+    plan.caller_script = _caller(rng, rng.choice("12"))
+    _third(rng, plan, cast)
+
+
+def voicemail(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """Greeting, beep, a message that ends whenever."""
+    _answered_by(plan, cast, "simmail", domain)
+    plan.caller_script = _caller(rng)
+
+
+def queue(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """Music until an agent has answered."""
+    _answered_by(plan, cast, "simqueue", domain)
+    plan.caller_script = _caller(rng)
+    _third(rng, plan, cast)
+
+
+def transfer(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """The program gives its caller away."""
+    _answered_by(plan, cast, "simgive", domain)
+    plan.caller_script = _caller(rng)
+    _third(rng, plan, cast)
+
+
+def broken(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """An endless loop."""
+    _answered_by(plan, cast, "simbroken", domain)
+    plan.caller_script = _caller(rng)
