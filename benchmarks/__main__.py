@@ -36,6 +36,7 @@ PARTS: Final = (
     ("sip_engine", "The SIP engine alone", "no budget"),
     ("sip_parse", "Parsing and building messages", "no budget"),
     ("script", "CG/PL programs", "no budget: a ratio to plain Python"),
+    ("ivr", "Calls into programs", "no budget: CPU of a call, memory of a task"),
 )
 
 
