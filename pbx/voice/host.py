@@ -102,9 +102,12 @@ class ApplicationHost:
         self.lines: dict[str, Line] = {}
         """By task id."""
         self.playing: dict[str, Playing] = {}
-        """By task id; its names are those of NG events."""
+        """By task id."""
+        self.sounds_by_name: dict[str, Playing] = {}
+        """The same by the names that events of the media service tell."""
         self.recordings: dict[str, Recording] = {}
         """By task id."""
+        self.recordings_by_name: dict[str, Recording] = {}
         self.wiring = Wiring(self)
         self.port = VoicePort(self)
         self._real_name = real_name
@@ -187,6 +190,7 @@ class ApplicationHost:
             "sessions": len(self._sessions),
             "playing": len(self.playing),
             "recordings": len(self.recordings),
+            "names": len(self.sounds_by_name) + len(self.recordings_by_name),
         }
 
     # -- ApplicationPort
@@ -276,15 +280,15 @@ class ApplicationHost:
                 self._digit(line, str(event.get("digit", "")), str(event.get("carrier", "")), now)
         elif kind == "play-finished":
             name = str(event.get("name", ""))
-            for playing in list(self.playing.values()):
-                if playing.name == name and event.get("reason") in ("end", "codec", "stop"):
-                    playing.finished(now)
+            playing = self.sounds_by_name.get(name)
+            if playing is not None and event.get("reason") in ("end", "codec"):
+                playing.finished(now)
         elif kind == "recording-finished":
             name = str(event.get("name", ""))
             data = self.recorded.take(name)
-            for recording in list(self.recordings.values()):
-                if recording.name == name:
-                    self.recorded_as(recording, data, now)
+            recording = self.recordings_by_name.get(name)
+            if recording is not None:
+                self.recorded_as(recording, data, now)
         self.wake(now)
 
     def _digit(self, line: Line, digit: str, carrier: str, now: float) -> None:
@@ -317,6 +321,7 @@ class ApplicationHost:
         """Nobody waits for it."""
         if recording.timer is not None:
             recording.timer.cancel()
+        self.recordings_by_name.pop(recording.name, None)
         if self.recordings.get(recording.task.task_id) is recording:
             del self.recordings[recording.task.task_id]
 

@@ -162,6 +162,7 @@ class Playing:
     def _end(self) -> None:
         self._over = True
         self._cancel_timer()
+        self._host.sounds_by_name.pop(self.name, None)
         if self._host.playing.get(self.task.task_id) is self:
             del self._host.playing[self.task.task_id]
 

@@ -335,7 +335,7 @@ class VoicePort:
         if before is not None:
             before.stop(now)
         playing = Playing(host, task, sound, host.new_name())
-        host.playing[task.task_id] = playing
+        host.playing[task.task_id] = host.sounds_by_name[playing.name] = playing
         playing.start(now)
 
     def stop_playing(self, task: Task) -> int:
@@ -348,7 +348,7 @@ class VoicePort:
         target = host.ears(task)
         session = target.session if isinstance(target, Line) else None
         recording = Recording(task, host.new_name(), session)
-        host.recordings[task.task_id] = recording
+        host.recordings[task.task_id] = host.recordings_by_name[recording.name] = recording
         wait_s = seconds + (RECORD_GRACE_S if session is not None else 0.0)
         recording.timer = host.node.timers.call_at(
             now + wait_s, lambda later: self._recorded_late(recording, later)

@@ -211,8 +211,8 @@ entry main {
   void(AcceptCall());
   PlayTone(1000, 300);
   var recording = Record(20);
-  Play(recording, -1);
   ClearDTMF();
+  Play(recording, -1);
   void(ReadInput(30));
 }
 """
@@ -224,7 +224,8 @@ def test_what_was_recorded_is_played(server: ServerProcess, phone_of: PhoneOf) -
     alice.confirmed(call)
     time.sleep(3.0)
     alice.do("dtmf", call=call, digits="#")
-    time.sleep(0.5)
+    alice.tone(BOB_HZ)  # what is heard from now on was said before
+    hear(alice, ALICE_HZ)
     alice.hangup(call)
     alice.ended(call)
     server.await_no_calls()
