@@ -118,7 +118,7 @@ entry main {
   if(error != null) { RejectCall(error); stop; }
   loop
     var input = ReadInput(3600);
-  exitif IsDisconnectEvent(input) || IsBreakBridgeEvent(input);
+  exitif input == null || IsDisconnectEvent(input) || IsBreakBridgeEvent(input);
     SysLog("heard " + (IsString(input) ? input : ObjectToString(input)));
     if(IsString(input)) { void(SendEvent(leg, "digit", input)); }
   end loop;
@@ -136,7 +136,8 @@ entry Leg {
   if(input.parameter != null) { RejectBridge(offer, input.parameter); stop; }
   loop
     input = ReadInput(3600);
-  exitif IsDisconnectEvent(input) || IsBreakBridgeEvent(input) || input.what == "stop";
+  exitif !IsDictionary(input) || IsDisconnectEvent(input) || IsBreakBridgeEvent(input);
+  exitif input.what == "stop";
     if(input.what == "digit") { void(SendDTMF(input.parameter)); }
   end loop;
 }
