@@ -17,7 +17,7 @@ from pbx.voice.accounts import AccountServices, Offload
 from pbx.voice.ambient import AmbientServices
 from pbx.voice.configuration import ConfigurationBook
 from pbx.voice.files import DiskRecordings, DiskSounds, StockFiles
-from pbx.voice.host import ApplicationHost, RecordingStore, SoundStore
+from pbx.voice.host import ApplicationHost, RecordingStore, SoundStore, Story, no_story
 from pbx.voice.logged import LoggingObserver
 from pbx.voice.services import Provider, ServiceTable
 from pbx.voice.session import HostingPort
@@ -64,13 +64,16 @@ def compose(
     files: FilePort | None = None,
     observer: Observer | None = None,
     providers: Sequence[Provider] = (),
+    story: Story = no_story,
+    new_id: Callable[[], str] | None = None,
 ) -> Voice:
     """Make the host and let `node` send calls to it.
 
     `event_log` takes what programs change, `offload` runs what may wait beside the loop, `reach`
     says where HTTP of programs may go (``off`` ``public`` ``any``). `files` is where programs are
     found (None: what is shipped), `observer` who writes down what they do (None: the log of the
-    server), `providers` answer what this package does not know.
+    server), `providers` answer what this package does not know; `story` and `new_id` are those of
+    :class:`~pbx.voice.host.ApplicationHost`.
     """
     book = ConfigurationBook(read_stream)
     made: list[ApplicationHost] = []
@@ -88,6 +91,8 @@ def compose(
         sounds=DiskSounds(sounds) if isinstance(sounds, Path) else sounds,
         recorded=DiskRecordings(recordings) if isinstance(recordings, Path) else recordings,
         real_name=book.real_name,
+        story=story,
+        new_id=new_id,
     )
     made.append(host)
     node.services.applications = host

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from random import Random
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from pbx.calls import cause
 from pbx.calls.call import CallState
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pbx.voice")
 
+Story: TypeAlias = "Callable[[Call], AbstractContextManager[None]]"
+"""What is started meanwhile belongs to the call."""
+
 DEFAULT_PROGRAM: Final = "pbx"
 """What ``#account`` without a name means (PBX applications reference §1.1)."""
 TURNS: Final = 25
@@ -55,6 +59,11 @@ MAX_ANCESTORS: Final = 16
 """Tasks that spawned each other, as far as they are looked at."""
 PAUSE_S: Final = 0.001
 """Between two rows of turns."""
+
+
+def no_story(call: Call) -> AbstractContextManager[None]:
+    """Nobody writes down which call a program was started for."""
+    return nullcontext()
 
 
 class SoundStore(Protocol):
@@ -93,8 +102,11 @@ class ApplicationHost:
         recorded: RecordingStore,
         limits: Limits | None = None,
         real_name: Callable[[str], str] = lambda account: "",
+        story: Story = no_story,
+        new_id: Callable[[], str] | None = None,
     ) -> None:
-        """`real_name` gives an account's own name, empty if it has none."""
+        """`real_name` gives an account's own name, empty if it has none; a program starts for a
+        call within `story` of that call; `new_id` makes ids of tasks."""
         self.node = node
         self.media = media
         self.sounds = sounds
@@ -112,6 +124,7 @@ class ApplicationHost:
         self.port = VoicePort(self)
         self._real_name = real_name
         self._entropy = entropy
+        self._story = story
         self._sessions: dict[str, Line] = {}
         self._branches: dict[int, Line] = {}
         self._pump_timer: Timer | None = None
@@ -125,7 +138,7 @@ class ApplicationHost:
             observer=observer,
             clock=node.clock,
             entropy=entropy,
-            new_id=lambda: node.new_id(node.clock.wall_ns()),
+            new_id=new_id or (lambda: node.new_id(node.clock.wall_ns())),
             limits=limits,
         )
 
@@ -209,13 +222,14 @@ class ApplicationHost:
         given = application.parameters
         parameter = None if given is None else from_python(list(given))
         try:
-            task = self.tasks.start(
-                (application.name or DEFAULT_PROGRAM).lower(),
-                account=application.account,
-                parameter=parameter,
-                incoming=True,
-                name=application.task or None,
-            )
+            with self._story(call):
+                task = self.tasks.start(
+                    (application.name or DEFAULT_PROGRAM).lower(),
+                    account=application.account,
+                    parameter=parameter,
+                    incoming=True,
+                    name=application.task or None,
+                )
         except StartProblem as problem:
             status, text = problem.status, str(problem)
             log.warning("%s for call %s: %s", application.text, call.id, text)
@@ -225,7 +239,7 @@ class ApplicationHost:
         request = caller_request(source)
         call_id = request.call_id if request is not None else self.new_call_id()
         line = Line(
-            self, task, "uac", f"{call_id}.{task.task_id[-8:]}", (self.new_tag(), self.new_tag())
+            self, task, "uac", f"{call_id}.{self.new_tag()}", (self.new_tag(), self.new_tag())
         )
         line.invite = request
         line.redirector = application.redirector
