@@ -441,6 +441,12 @@ class SipSettings:
         low=10,
         high=3600,
     )
+    enum_zones: tuple[str, ...] = key(
+        (),
+        "Zones in which telephone numbers that nobody here has are looked up (ENUM), such as "
+        '"e164.arpa"; empty: none. A number is told to whoever runs the zone.',
+        form=LINE,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,6 +538,27 @@ class LimitSettings:
     lock_s: float = key(
         300.0, "How long a locked source or account stays locked.", unit="s", low=1, high=86_400
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HelperSettings:
+    """An external program that is asked about unknown names and about passwords."""
+
+    program: tuple[str, ...] = key(
+        (),
+        "Command with its arguments, started beside the server with DATA as its current directory. "
+        "Empty: none. Domains say whether it is asked about names (ExternalOnUnknown), accounts "
+        "whether about their passwords (UseExtPassword).",
+        form=LINE,
+    )
+    timeout_s: float = key(
+        5.0,
+        "How long an answer may take; then the program is stopped and started again.",
+        unit="s",
+        low=0.1,
+        high=60,
+    )
+    restart_s: float = key(5.0, "Wait before it is started again.", unit="s", low=0.1, high=3600)
 
 
 @dataclass(frozen=True, slots=True)
@@ -880,6 +907,7 @@ class Settings:
     server: ServerSettings = field(default_factory=ServerSettings)
     sip: SipSettings = field(default_factory=SipSettings)
     limits: LimitSettings = field(default_factory=LimitSettings)
+    helper: HelperSettings = field(default_factory=HelperSettings)
     media: MediaSettings = field(default_factory=MediaSettings)
     eventlog: EventLogSettings = field(default_factory=EventLogSettings)
     cluster: ClusterSettings = field(default_factory=ClusterSettings)

@@ -24,7 +24,8 @@ UNSET: Final = -1
 _KEYS: Final = frozenset(
     {
         "CallsLimit", "MaxSignalContacts", "CallInpFlow", "CallOutFlow", "CallOutAllowed",
-        "CallClasses", "CallerIdNumber", "CallerIdWithheld", "ServiceClass", "ServiceClasses",
+        "CallClasses", "CallerIdNumber", "CallerIdWithheld", "UseExtPassword", "ServiceClass",
+        "ServiceClasses",
     }
 )  # fmt: skip
 _OWN: Final = "settings"

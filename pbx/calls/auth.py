@@ -185,6 +185,13 @@ class Authenticator:
         secret = ""
         if account is not None:
             secret = account.secret(credentials.username, algorithm)
+            own = bool(secret) and digest.verify(credentials, request.method, secret)
+            if not own and self._external(account):
+                # One password of several is enough; this one is kept elsewhere.
+                given = node.consult.secret(account.address, credentials.username, algorithm)
+                if not given and node.consult.silent(account.address):
+                    return _Verdict(None, self._challenge(realm, host, now))  # not its fault
+                secret = given or secret
         secret = secret or _NOBODY.get(algorithm, _NOBODY["MD5"])
         right = digest.verify(credentials, request.method, secret)
         if not right or account is None or not self._same_target(credentials, request):
@@ -196,6 +203,11 @@ class Authenticator:
             return _Verdict(None, self._challenge(realm, host, now, stale=stale))
         guard.succeeded(address)
         return _Verdict(account)
+
+    def _external(self, account: Account) -> bool:
+        """Whether an external program may have the password of an account."""
+        settings = self._node.directory.settings
+        return settings.value("UseExtPassword", account.address) is True
 
     def _same_target(self, credentials: digest.Credentials, request: Request) -> bool:
         """Whether the digest was made for this request (RFC 3261 §22.4 item 5).

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from pbx.calls import cause, refer
-from pbx.calls.auth import Authenticator
+from pbx.calls.auth import Authenticator, Identity
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
 from pbx.calls.cause import Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
 from pbx.calls.config import CallConfig
+from pbx.calls.consult import Consultation, Deferred
 from pbx.calls.directory import Directory
 from pbx.calls.emergency import Emergency
 from pbx.calls.event_packages import MessageCountsPort, NoMessages
@@ -52,6 +53,7 @@ from sip.validation import check_accept
 
 if TYPE_CHECKING:
     from sip.dialog.invite import InviteUsage
+    from sip.headers import Replaces
 
 #: The server's own end of calls when it stops in order.
 STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
@@ -89,6 +91,9 @@ class SignalNode:
         self.locations = Locations(self)
         self.emergency = Emergency(self.directory, config.emergency_numbers)
         self.router = Router(self.directory, self.locations, self.emergency)
+        self.consult = Consultation(self)
+        self.router.question = self.consult.question
+        self.router.answer = self.consult.answer
         self.limits = CallLimits(self.directory, config.calls_per_account)
         self.rulebook = Rulebook()
         self.services = Services(self)
@@ -190,6 +195,8 @@ class SignalNode:
     def configured(self, stream: str, event: LogEvent) -> None:
         """Fold one event of the configuration."""
         self.directory.apply(stream, event)
+        if stream.startswith("account/"):
+            self.consult.forget(stream.removeprefix("account/"))
         self.rulebook.apply(stream, event)
         self.limits.apply(stream, event)
 
@@ -220,6 +227,7 @@ class SignalNode:
             "refused_total": self.refused_total,
             "call_timers": len(self.timers),
             **self.limits.statistics(),
+            **self.consult.statistics(),
             "account_legs": len(self.account_legs),
             **self.rulebook.statistics(),
             **self.locations.statistics(),
@@ -232,7 +240,31 @@ class SignalNode:
     def on_events(self, events: list[sip_events.Event], now: float) -> None:
         """Everything the engine reports, in order."""
         for event in events:
-            _HANDLERS[type(event)](self, event, now)
+            try:
+                _HANDLERS[type(event)](self, event, now)
+            except Deferred as deferred:
+                self._rest(event, deferred, now)
+
+    def _rest(self, event: sip_events.Event, deferred: Deferred, now: float) -> None:
+        """Take a request up again when what it needs is known."""
+
+        def again(later: float) -> None:
+            if isinstance(event, sip_events.InviteReceived) and event.usage.ended:
+                return  # the caller gave up
+            try:
+                _HANDLERS[type(event)](self, event, later)
+            except Deferred:
+                self._refuse_event(event, later)  # too many wait already
+
+        self.consult.resolve(deferred.question, again)
+
+    def _refuse_event(self, event: sip_events.Event, now: float) -> None:
+        """503 with a time to come back."""
+        if isinstance(event, sip_events.InviteReceived):
+            self._refuse_for_now(event.usage, now)
+        elif isinstance(event, sip_events.RequestReceived) and not event.transaction.answered:
+            fields = (("Retry-After", self.retry_after()),)
+            self.engine.respond(event.transaction, 503, None, fields, now=now)
 
     def abandon(self, event: sip_events.Event, now: float) -> None:
         """Handling `event` failed, which is a defect of ours: end what it belongs to.
@@ -298,12 +330,35 @@ class SignalNode:
         if not urgent and self._too_fast(now):
             self._refuse_for_now(usage, now)
             return
+        question = None
+        if replaces is None and not urgent:
+            question = self.router.unanswered(request.request_uri, identity.account)
+        if question is None:
+            self._begin(event, identity, replaces, now)
+            return
+
+        def answered(later: float) -> None:
+            if self.stopping and not usage.ended:
+                self._refuse_for_now(usage, later)
+            elif not usage.ended:
+                self._begin(event, identity, None, later)
+
+        self.consult.resolve(question, answered)
+
+    def _begin(
+        self,
+        event: sip_events.InviteReceived,
+        identity: Identity,
+        replaces: Replaces | None,
+        now: float,
+    ) -> None:
+        """The call is let in."""
         self.calls_total += 1
-        call = Call(self, usage, identity.account, identity.tenant, now)
+        call = Call(self, event.usage, identity.account, identity.tenant, now)
         if replaces is None:
-            call.begin(request, flow, now)
+            call.begin(event.request, event.flow, now)
         else:
-            refer.replacing_invite(call, replaces, request, flow, now)
+            refer.replacing_invite(call, replaces, event.request, event.flow, now)
 
     def overloaded(self) -> bool:
         """Whether no new call is taken, whoever makes it."""

@@ -9,11 +9,14 @@ of ours (a forwarder, a group) made it. What of it an account may call says its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from pbx import router
 from pbx.calls.call_classes import CallClasses
+from pbx.calls.consult import Answer, Question, Reply
+from pbx.calls.consult import Kind as Questioned
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
 from pbx.calls.emergency import Emergency
@@ -114,6 +117,10 @@ class Router:
         self._locations = locations
         self._emergency = emergency
         self.classes = CallClasses(directory.settings)
+        self.question: Callable[[Address, router.Route], Question | None] = lambda at, found: None
+        """What has to be asked elsewhere before a decision is final."""
+        self.answer: Callable[[Question], Answer | None] = lambda question: None
+        """What was answered, as far as it is known."""
 
     def identity(self, account: str) -> str:
         """The URI an authenticated account is known by to others."""
@@ -131,6 +138,13 @@ class Router:
         if address is None:
             return Route([], 416, f"scheme {uri.scheme} is not routed")
         found = router.route(address, Kind.SIGNAL, self._directory, caller=caller)
+        question = self.question(address, found)
+        if question is not None:
+            answer = self.answer(question)
+            if answer is not None and answer.reply is Reply.SILENT:
+                # (A number that ENUM does not tell is no question: the tables know its way.)
+                return Route([], 480, "who knows such names does not answer now", "", found)
+            found = self._told(found, question, answer, caller)
         if caller and not (self._emergency is not None and self._emergency.is_emergency(uri)):
             refusal = self.classes.refusal(caller, address, found)
             if refusal:
@@ -139,6 +153,44 @@ class Router:
             return self._group(found, caller)
         may_leave = bool(caller) or trusted or found.relay
         return self._reached(found, uri, may_leave=may_leave)
+
+    def unanswered(self, uri: SipUri | OpaqueUri, caller: str) -> Question | None:
+        """What has to be asked before `uri` can be routed; None: nothing, or the answer is here."""
+        try:
+            address = self._address(uri, caller)
+        except AddressError:
+            return None
+        if address is None:
+            return None
+        found = router.route(address, Kind.SIGNAL, self._directory, caller=caller)
+        question = self.question(address, found)
+        return question if question is not None and self.answer(question) is None else None
+
+    def _told(
+        self, found: router.Route, question: Question, answer: Answer | None, caller: str
+    ) -> router.Route:
+        """The decision with an address that somebody else gave for the name or number."""
+        if answer is None or answer.reply is not Reply.ROUTED:
+            return found
+        named = question.kind is Questioned.NAME
+        relay = named  # our own program may send calls out for everybody, ENUM may not
+        try:
+            address = router.parse_address(answer.text)
+        except AddressError:
+            return found
+        if not address.domain and named:
+            address = Address(address.local, found.address.domain)
+        told = router.route(
+            address, Kind.SIGNAL, self._directory, caller=caller, relay=relay or found.relay
+        )
+        who = "the external program" if named else "ENUM"
+        step = router.Step(Rule.UNKNOWN, address, None, f"of {question.text}, says {who}")
+        before = found.steps[:-1]
+        if not named:
+            # What the tables made of the number does not count.
+            ends = [n for n, old in enumerate(before, 1) if old.address.domain == "telnum"]
+            before = before[: ends[-1] if ends else 0]
+        return told._replace(steps=(*before, step, *told.steps))
 
     def _reached(
         self, found: router.Route, uri: SipUri | OpaqueUri | None, *, may_leave: bool

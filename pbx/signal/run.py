@@ -34,7 +34,9 @@ from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
 from pbx.settings import Listener, Settings, host_port, parse_host_port
+from pbx.signal.consult import Consultants
 from pbx.signal.effects import Effects
+from pbx.signal.helper import HelperProgram
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
@@ -242,6 +244,7 @@ class _Signal:
             zone = ZoneInfo(self._settings.server.time_zone)
             self.node.services.account_facts = PlainFacts(zone)
             self._compose_voice(event_log)
+            consultants = self.node.consult.port = self._consultants()
             writer.start()
             try:
                 listeners = self._listen()
@@ -274,6 +277,7 @@ class _Signal:
                 if self._peers is not None:
                     await self._peers.aclose()
                 await effects.aclose()
+                await consultants.aclose()
                 await self.endpoint.aclose()
                 if self._link is not None:
                     self._link.close()
@@ -284,6 +288,22 @@ class _Signal:
         return 0
 
     # Parts.
+
+    def _consultants(self) -> Consultants:
+        """Whom call control asks; the external program is started, if there is one."""
+        helper = self._settings.helper
+        monotonic = self._clock.monotonic
+        program = None
+        if helper.program:
+            program = HelperProgram(
+                helper.program,
+                self._context.data.path,
+                timeout_s=helper.timeout_s,
+                restart_s=helper.restart_s,
+                monotonic=monotonic,
+            )
+            program.start()
+        return Consultants(program, self._settings.sip.enum_zones, monotonic, self._acted)
 
     def _open_log(self) -> EmbeddedLog:
         try:

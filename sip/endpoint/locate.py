@@ -70,13 +70,15 @@ class Srv(NamedTuple):
 
 
 class Naptr(NamedTuple):
-    """RFC 3403; `replacement` is a name for the "s" records that SIP uses."""
+    """RFC 3403; `replacement` is a name for the "s" records that SIP uses, `regexp` makes a URI for
+    the "u" records of ENUM."""
 
     order: int
     preference: int
     flags: str
     service: str
     replacement: str
+    regexp: str = ""
 
 
 Record = str | Srv | Naptr

@@ -162,6 +162,7 @@ def _answer(answer: dns.resolver.Answer) -> Answer:
                         rdata.flags.decode("ascii", "replace"),
                         rdata.service.decode("ascii", "replace"),
                         rdata.replacement.to_text(),
+                        rdata.regexp.decode("ascii", "replace"),
                     )
                 )
     return Answer(tuple(records), answer.chaining_result.minimum_ttl)
