@@ -13,6 +13,7 @@ from pathlib import Path
 
 import dns.asyncresolver
 import dns.message
+import dns.rcode
 import dns.rrset
 import pytest
 
@@ -163,7 +164,7 @@ class Zone(threading.Thread):
                     dns.rrset.from_text(question.name, 60, "IN", "NAPTR", *texts)
                 )
             else:
-                response.set_rcode(3)
+                response.set_rcode(dns.rcode.NXDOMAIN)
             self._socket.sendto(response.to_wire(), source)
 
     def close(self) -> None:
