@@ -12,11 +12,11 @@ to another server; what a user dials at another server by itself needs ``sip`` a
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from pbx import router
 from pbx.calls.presentation import ANONYMOUS, Presentation, address_text
+from pbx.data import Value
 from pbx.objects.destinations import (
     ALL,
     ALLOWED_BY_DEFAULT,
@@ -45,7 +45,8 @@ class CallClasses:
 
     def __init__(self, book: LimitBook) -> None:
         self._book = book
-        self._plans: dict[str, NumberPlan] = {}
+        self._plans: dict[int, tuple[Value, NumberPlan]] = {}
+        """By identity of the stated dictionary, which is held, so that it stays its own."""
 
     def refusal(self, account: str, dialled: Address, found: router.Route) -> str:
         """Why `account` may not call what `dialled` was found to be; empty if it may."""
@@ -95,17 +96,16 @@ class CallClasses:
         stated = self._book.stated("CallClasses", account)
         if stated is None:
             return BUILT_IN_PLAN
-        key = json.dumps(stated, sort_keys=True, default=str)
-        known = self._plans.get(key)
-        if known is None:
+        held, plan = self._plans.get(id(stated), (None, BUILT_IN_PLAN))
+        if held is not stated:
             try:
-                known = PLAN.read(stated)
+                plan = PLAN.read(stated)
             except ValueError:  # stored by a version with other forms
-                known = BUILT_IN_PLAN
+                plan = BUILT_IN_PLAN
             if len(self._plans) >= _MAX_PLANS:
                 self._plans.clear()
-            self._plans[key] = known
-        return known
+            self._plans[id(stated)] = stated, plan
+        return plan
 
     def shown_outside(self, account: str, shown: Presentation) -> Presentation:
         """How a party of `account` is shown to whom it calls at other servers."""

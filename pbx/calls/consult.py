@@ -121,6 +121,11 @@ class Consultation:
         self._waiting: dict[Question, list[Callable[[float], None]]] = {}
         self._resting = 0
 
+    @property
+    def routes(self) -> bool:
+        """Whether there is anybody to ask about where calls go."""
+        return self.port.asks(Kind.NAME) or self.port.asks(Kind.NUMBER)
+
     def question(self, dialled: Address, found: router.Route) -> Question | None:
         """What has to be known of a decision of the Router; None: it is final."""
         number = _unassigned(dialled, found) if self.port.asks(Kind.NUMBER) else ""

@@ -331,7 +331,7 @@ class SignalNode:
             self._refuse_for_now(usage, now)
             return
         question = None
-        if replaces is None and not urgent:
+        if replaces is None and not urgent and self.consult.routes:
             question = self.router.unanswered(request.request_uri, identity.account)
         if question is None:
             self._begin(event, identity, replaces, now)

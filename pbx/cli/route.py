@@ -50,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     caller = "@".join(account_address(arguments.by)) if arguments.by else ""
     found = route(arguments.address, kind, directory, caller=caller)
     module, host, address = found.triple()
+    barred = _barred(directory, caller, arguments) if kind is Kind.SIGNAL else ""
     members = list(fan_out(found, kind, directory, caller=caller)) if found.members else []
     if arguments.json:
         print_json(
@@ -63,8 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
                 "detail": found.detail,
                 "parameters": found.parameters,
                 "relay": found.relay,
-                "status": found.status,
-                "reason": found.reason,
+                "status": 403 if barred else found.status,
+                "reason": barred or found.reason,
                 "consult": found.consult,
                 "steps": shown_steps(found),
                 "members": [
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
                 ],
             }
         )
-        return 0 if found.reached or not found.status else 1
+        return 0 if (found.reached or not found.status) and not barred else 1
     for number, line in enumerate(shown_steps(found), 1):
         print(f"{number:>3}  {line}")
     for member in members:
@@ -81,11 +82,36 @@ def run(arguments: argparse.Namespace) -> int:
     if found.status:
         print(f"refused with {found.status}: {found.reason or found.outcome.value}")
         return 1
+    if barred:
+        print(f"refused with 403: {barred}")
+        return 1
     port = f":{found.port}" if found.port else ""
     marked = found.relay and found.outcome is Outcome.FOREIGN
     relay = ", for everybody (relay mark)" if marked else ""
     print(f"{found.outcome.value}: {module} {host}{port} {address}".rstrip() + relay)
     return 0
+
+
+def _barred(directory: Directory, caller: str, arguments: argparse.Namespace) -> str:
+    """Why the class of service of the caller has it not; empty if it has, or nobody calls."""
+    from pbx.calls.call_classes import CallClasses
+    from pbx.calls.emergency import Emergency
+    from pbx.router import AddressError, Kind, parse_address, route
+    from sip.errors import RemoteProtocolError
+    from sip.uri import parse_uri
+
+    if not caller:
+        return ""
+    emergency = Emergency(directory, settings_of(arguments).limits.emergency_numbers)
+    try:
+        address = parse_address(arguments.address)
+        domain = address.domain or caller.partition("@")[2]
+        if emergency.is_emergency(parse_uri(f"sip:{address.local}@{domain}")):
+            return ""
+    except (AddressError, RemoteProtocolError):
+        return ""
+    found = route(address, Kind.SIGNAL, directory, caller=caller)
+    return CallClasses(directory.settings).refusal(caller, address, found)
 
 
 def _directory(arguments: argparse.Namespace) -> Directory:

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from pbx.data import Value
 from pbx.eventlog import open_log
 from pbx.settings_changes import SettingsChanges, Target
 from tests.interop.conftest import SETTINGS, with_accounts
@@ -26,7 +27,7 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         with_accounts(made)
         log = open_log(made.data)
         changes = SettingsChanges(log, actor="test")
-        allowed = {"CallOutAllowed": ["internal"], "CallOutFlow": ["50", "1h"]}
+        allowed: dict[str, Value] = {"CallOutAllowed": ["internal"], "CallOutFlow": ["50", "1h"]}
         changes.update(Target("account", f"alice@{DOMAIN}"), "settings", allowed)
         log.close()
         # A command that changes something returns when the server has followed the log so far.
@@ -125,7 +126,7 @@ def test_a_transfer_has_no_more_rights_than_who_transfers(office: ServerProcess)
         refer_to = f"Refer-To: <sip:+4930123456@{DOMAIN}>\r\n"
         alice.send(alice.inside(theirs, "REFER", extra=refer_to))
         assert alice.receive(lambda heard: heard.cseq_method == "REFER").status == 202
-        told = []
+        told: list[bytes] = []
         deadline = time.monotonic() + 10
         while not told or b"403" not in told[-1]:
             assert time.monotonic() < deadline, told

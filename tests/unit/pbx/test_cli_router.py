@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from pbx.cli.main import main
+from pbx.eventlog import open_log
 from pbx.router import DEFAULT_TABLE
+from pbx.settings_changes import SettingsChanges, Target
 from tests.unit.pbx.test_cli_main import Pbx, run
 
 __all__ = ["run"]
@@ -119,6 +121,24 @@ def test_a_decision_for_programs(pbx: Pbx) -> None:
         {"address": "x@far.dom", "outcome": "foreign"},
     ]
     assert "     member ann@a.dom: account\n" in pbx("route", "sales@a.dom")
+
+
+def test_what_a_caller_may_not_call(pbx: Pbx, capsys: pytest.CaptureFixture[str]) -> None:
+    """By its class of service; whoever is not named, and calls for help, have none."""
+    number = "+19001234567@far.example"
+    assert refused(capsys, pbx, "route", number, "--by", "ann@a.dom").endswith(
+        "refused with 403: ann@a.dom may not call premium destinations (CallOutAllowed): "
+        "+19001234567 fits +1900*\n"
+    )
+    assert pbx("route", number).splitlines()[-1].startswith("foreign: SIP far.example")
+    log = open_log(pbx.data)
+    changes = SettingsChanges(log, actor="test")
+    changes.update(Target("account", "ann@a.dom"), "settings", {"CallOutAllowed": "None"})
+    log.close()
+    pbx("account", "create", "bob@a.dom", "--password", "correct horse")
+    assert "internal" in refused(capsys, pbx, "route", "bob@a.dom", "--by", "ann@a.dom")
+    assert "account" in pbx("route", "401@a.dom", "--by", "ann@a.dom")
+    assert "404" in refused(capsys, pbx, "route", "112@a.dom", "--by", "ann@a.dom")
 
 
 def test_aliases_and_numbers(pbx: Pbx) -> None:
