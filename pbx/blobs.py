@@ -32,6 +32,11 @@ class BlobStore(Protocol):
         """The content. Raises :class:`BlobError` if it is missing or altered."""
         ...
 
+    def discard(self, sha256: str) -> int:
+        """Delete a content that no event needs any more. Returns the bytes set free, 0 if it was
+        not there. Raises :class:`BlobError`."""
+        ...
+
 
 class FileBlobs:
     """Blobs in a folder, ``ab/abcdef…``."""
@@ -68,6 +73,17 @@ class FileBlobs:
             raise BlobError(f"the file {sha256} was altered")
         return content
 
+    def discard(self, sha256: str) -> int:
+        path = self._path(sha256)
+        try:
+            size = path.stat().st_size
+            path.unlink()
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise BlobError(f"the file {sha256} cannot be deleted: {error.strerror}") from error
+        return size
+
     def _path(self, name: str) -> Path:
         return self._folder / name[:2] / name
 
@@ -88,6 +104,9 @@ class MemoryBlobs:
             return self._contents[sha256]
         except KeyError:
             raise BlobError(f"the file {sha256} cannot be read") from None
+
+    def discard(self, sha256: str) -> int:
+        return len(self._contents.pop(sha256, b""))
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ from pbx.inventory import digits_of
 from pbx.inventory import inventory as inventory
 from pbx.kernel.errors import DomainError, LogUnavailable
 from pbx.kernel.events import Event
+from pbx.mail_closing import close_mail_account
 from pbx.router import (
     DEFAULT_TABLE,
     MAIN_ACCOUNTS,
@@ -422,7 +423,7 @@ class Administration:
         return numbers
 
     def delete_account(self, address: str) -> str:
-        """Also destroys the key that opens the account's sealed fields, in all copies."""
+        """Its mailboxes go with it; destroys the key that opens its sealed fields, its mail too."""
         name, domain = accounts.account_address(address)
         address = f"{name}@{domain}"
         owned = next(self.inventory.owned_by(address), None)
@@ -432,6 +433,7 @@ class Administration:
                 "give it to another account"
             )
         self._on_account(name, domain, lambda state: accounts.decide_delete_account(state, address))
+        close_mail_account(self._log, address, self._meta(domain))
         self._erase(accounts.account_stream(name, domain))
         return address
 

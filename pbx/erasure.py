@@ -1,10 +1,10 @@
 """Erasing a person: what ``pbx erase`` does, step by step, and can do again after a crash.
 
-1. The account is deleted (its bindings go with it), if it is still there.
+1. The account is deleted (its bindings and mailboxes go with it), if it is still there.
 2. Each ended call that names it gets ``call.erased``: projections, files and exports made from
    then on read ``[erased]`` where the call told of the person. Times, causes and totals stay.
 3. The key of the account is destroyed: whatever was sealed with it, in the log and in every copy of
-   it, is unreadable from then on.
+   it, is unreadable from then on, and so is the text of every message in its mailboxes.
 
 What the log holds in clear because it was written while ``privacy.seal_calls`` was off cannot be
 taken out of it: events are never rewritten. The result says how many events that is.
@@ -21,10 +21,12 @@ from pbx.commands import Administration, load
 from pbx.domain import accounts
 from pbx.domain.calls import CallEnded, CallErased, erased_subject, named_account
 from pbx.domain.cdrs import cdr_stream
+from pbx.domain.mailboxes import MailboxCreated, catalog_stream, messages_stream
 from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.eventlog.registry import PERSONAL_FORM
 from pbx.kernel.errors import DomainError
 from pbx.kernel.events import EVENT_TYPES, Event, EventType
+from pbx.mail_closing import close_mail_account
 
 
 class Erased(NamedTuple):
@@ -34,7 +36,7 @@ class Erased(NamedTuple):
     calls: int
     """Calls that tell of the person no more."""
     in_clear: int
-    """Events of these calls that the log keeps in clear."""
+    """Events of these calls, and of its mailboxes, that the log keeps in clear."""
     key_destroyed: bool
 
 
@@ -63,7 +65,8 @@ def erase(
     if load(log, ACCOUNTS, stream).exists:
         Administration(log, actor=actor).delete_account(account)
     meta = Meta(actor=actor, tenant=domain)
-    in_clear = 0
+    close_mail_account(log, account, meta)  # a deletion that was interrupted may have left it
+    in_clear = _clear_mail(log, account)
     for call_id in found:
         in_clear += _clear_events(log, call_id, account)
         event = CallErased(subject=erased_subject(call_id, account))
@@ -82,6 +85,21 @@ def _has_ended(log: EventLog, call_id: str) -> bool:
 
 def _was_erased(log: EventLog, call_id: str, event: CallErased) -> bool:
     return any(record.event == event for record in log.read_stream(f"call/{call_id}"))
+
+
+def _clear_mail(log: EventLog, account: str) -> int:
+    """Events of its mailboxes that tell of senders, subjects or names in clear."""
+    count, numbers = 0, [0]
+    while numbers:
+        number = numbers.pop()
+        stream = messages_stream(account, number) if number else catalog_stream(account)
+        for record in log.read_stream(stream):
+            event, row = record.event, EVENT_TYPES.get(record.type)
+            if isinstance(event, MailboxCreated):
+                numbers.append(event.number)
+            if row is not None and any(_personal(event, row)):
+                count += f'"{PERSONAL_FORM}'.encode() not in record.data
+    return count
 
 
 def _clear_events(log: EventLog, call_id: str, account: str) -> int:

@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace) -> int:
         done = erase(log, account, calls, actor=actor(), destroy=keys.erase)
     finally:
         log.close()
-    if not done.calls and not done.key_destroyed:
+    if not done.calls and not done.key_destroyed and not done.in_clear:
         raise DomainError(f"nothing is known of {account}")
     if arguments.json:
         print_json({**done._asdict(), "done": True})
@@ -62,7 +62,7 @@ def _run(arguments: argparse.Namespace) -> int:
     print("its key is destroyed" if done.key_destroyed else "it had no key")
     if done.in_clear:
         print(
-            f"{done.in_clear} events of these calls stay in the log in clear, since they were "
-            "written while privacy.seal_calls was off"
+            f"{done.in_clear} events of these calls and of its mail stay in the log in clear, "
+            "since they were written while privacy.seal_calls was off"
         )
     return 0

@@ -34,6 +34,7 @@ COMMANDS: Final = (
     "cdr",
     "report",
     "registrations",
+    "mailbox",
     "node",
     "erase",
     "keys",

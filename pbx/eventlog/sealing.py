@@ -6,7 +6,8 @@ total) stays. NIST SP 800-38D: a nonce is random, 96 bits; a key seals far fewer
 
 Two kinds of fields:
 
-- *secret* (``SEALED``): always sealed, with the key of their stream.
+- *secret* (``SEALED``): always sealed, with the key of their stream, or of the account whose
+  mailbox the stream is.
 - *personal* (``PERSONAL``): sealed on request. Their subject is the account whose stream it is,
   or that the text names (``sip:al@example.org`` is ``account/al@example.org``), if that has a
   key, else ``server``: numbers of strangers cannot be erased one by one, but nobody without keys
@@ -36,8 +37,10 @@ _NONCE_BYTES: Final = 12
 _REMEMBERED: Final = 10_000
 """Keys and "has none" in memory, 1 KB each at worst: the accounts that are on the telephone."""
 _SERVER: Final = "server"
-_OWNED: Final = ("account/", "binding/")
+_OWNED: Final = ("account/", "binding/", "mailbox/")
 """Streams of one account."""
+_MAILBOX: Final = "mailbox/"
+"""Their secrets are sealed with the key of the account: who forgets it forgets its mail."""
 
 
 class Keys:
@@ -66,8 +69,9 @@ class Keys:
 
     def seal(self, subject: str, type_name: str, field: str, text: str) -> str:
         """Encrypt; the value opens only as this field of this event type of this subject."""
-        cipher = AESGCM(self._store.get_or_create(subject).secret)
-        self.forget(subject)
+        owner = key_subject(subject)
+        cipher = AESGCM(self._store.get_or_create(owner).secret)
+        self.forget(owner)
         return _FORM + self._encrypt(cipher, text, _bound_to(subject, type_name, field))
 
     def unseal(self, subject: str, type_name: str, field: str, sealed: str) -> str:
@@ -80,8 +84,9 @@ class Keys:
             raise ValueError(f"{field} is not a sealed value")
         nonce, encrypted = _parts(sealed[len(_FORM) :], field)
         bound = _bound_to(subject, type_name, field)
+        owner = key_subject(subject)
         for again in (True, False):
-            key = self._known(subject)
+            key = self._known(owner)
             if key is None and not again:
                 return ERASED_TEXT
             try:
@@ -90,8 +95,8 @@ class Keys:
             except InvalidTag:
                 pass
             # What is remembered may be of before another process wrote the store.
-            self.forget(subject)
-        if self._store.erased(subject):
+            self.forget(owner)
+        if self._store.erased(owner):
             return ERASED_TEXT
         raise ValueError(f"{field} was altered or moved")
 
@@ -100,7 +105,7 @@ class Keys:
     def seal_personal(self, stream: str, type_name: str, field: str, text: str) -> str:
         """Encrypt with the key of whom `stream` or else `text` names, or of the server."""
         key = None
-        owner = stream.partition("/")[2] if stream.startswith(_OWNED) else named_account(text)
+        owner = stream.split("/", 2)[1] if stream.startswith(_OWNED) else named_account(text)
         if owner:
             key = self._known(f"account/{owner}")
         if key is None:
@@ -169,6 +174,11 @@ class Keys:
         nonce = self._random(_NONCE_BYTES)
         sealed = cipher.encrypt(nonce, text.encode("utf-8", "replace"), bound)
         return base64.b64encode(nonce + sealed).decode("ascii")
+
+
+def key_subject(stream: str) -> str:
+    """Whose key seals the secrets of a stream: its own, of mailboxes the account's."""
+    return f"account/{stream.split('/', 2)[1]}" if stream.startswith(_MAILBOX) else stream
 
 
 def _parts(text: str, field: str) -> tuple[bytes, bytes]:

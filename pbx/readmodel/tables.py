@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0010"
+HEAD_REVISION: Final = "0011"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -331,3 +331,37 @@ webhook_progress = Table(
 )
 """How far webhooks got that nodes share out (:mod:`pbx.readmodel.webhook_rows`). The one table that
 is not derived: no event says what a receiver took. Without it they begin where they were made."""
+
+mailboxes = Table(
+    "mailboxes",
+    metadata,
+    _text("account", key=True),  # name@domain
+    Column("number", _NUMBER, primary_key=True, nullable=False),  # of its stream
+    _text("name"),
+    _text("mailbox_class"),
+    _flag("folder"),  # only a place for mailboxes below it
+    _big("uid_validity"),
+    _text("access"),  # one entry a line: whom, TAB, rights
+    _big("created_ns"),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    _text("account", key=True),
+    Column("number", _NUMBER, primary_key=True, nullable=False),  # of the mailbox
+    Column("uid", _NUMBER, primary_key=True, nullable=False),
+    _big("modseq"),  # of its last change of flags: the version in the stream
+    _text("flags"),  # separated by commas
+    _big("size_bytes"),
+    _big("received_ns"),
+    _text("sender"),
+    _text("subject"),
+    _text("content_class"),
+    _flag("urgent"),
+    _number("original_uid"),
+    _text("sha256"),  # of the encrypted text; what opens it is not here
+    _text("source"),
+    _big("stored_ns"),
+)
+"""Messages in mailboxes. (Those of SIP are events only.)"""

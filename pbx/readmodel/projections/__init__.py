@@ -10,6 +10,7 @@ from pbx.readmodel.projections.accounts import AccountProjection, DomainProjecti
 from pbx.readmodel.projections.bindings import BindingProjection
 from pbx.readmodel.projections.calls import CallProjection
 from pbx.readmodel.projections.cdrs import CdrProjection
+from pbx.readmodel.projections.mailboxes import MailboxProjection
 
 
 def all_projections(
@@ -23,7 +24,8 @@ def all_projections(
         BindingProjection(),
         CallProjection(log),
         CdrProjection(log, export_cdrs),
+        MailboxProjection(),
     ]
 
 
-PROJECTION_NAMES = ("domains", "accounts", "bindings", "calls", "cdrs")
+PROJECTION_NAMES = ("domains", "accounts", "bindings", "calls", "cdrs", "mailboxes")
