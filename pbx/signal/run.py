@@ -29,6 +29,7 @@ from pbx.calls.node import SignalNode
 from pbx.calls.peers import PeerTable
 from pbx.calls.ports import MediaPort
 from pbx.calls.services import PlainFacts
+from pbx.calls.subscriptions import MESSAGE_SUMMARY
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
@@ -37,6 +38,7 @@ from pbx.settings import Listener, Settings, host_port, parse_host_port
 from pbx.signal.consult import Consultants
 from pbx.signal.effects import Effects
 from pbx.signal.helper import HelperProgram
+from pbx.signal.mail import SignalMail
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
@@ -222,6 +224,7 @@ class _Signal:
             directory = Directory()
             peers = PeerTable()
             self.engine = SipEngine(engine_config(self._settings, peers), self._rng)
+            mail = SignalMail(event_log, self._context.data.path, self._clock, self._notify(loop))
             self.node = SignalNode(
                 self.engine,
                 self._media(),
@@ -231,7 +234,9 @@ class _Signal:
                 call_config(self._settings),
                 directory=directory,
                 peers=peers,
+                messages=mail,
             )
+            mail.waiting.changed = self._messages_changed
             self.node.read_stream = event_log.read_stream
             position = restore(
                 event_log,
@@ -246,6 +251,7 @@ class _Signal:
             self._compose_voice(event_log)
             consultants = self.node.consult.port = self._consultants()
             writer.start()
+            mail.worker.start()
             try:
                 listeners = self._listen()
                 directory.set_own_hosts(own_hosts(self._settings))
@@ -265,6 +271,7 @@ class _Signal:
                     followers = [
                         tasks.create_task(self._follow(event_log, position)),
                         tasks.create_task(self._follow_nodes(event_log, position, "pbx.nodes")),
+                        tasks.create_task(mail.follow(position, self._acted)),
                     ]
                     if self._peers is not None:
                         others = self._follow_nodes(event_log, position, "pbx.bindings")
@@ -282,6 +289,7 @@ class _Signal:
                 if self._link is not None:
                     self._link.close()
                 self._beside.shutdown(wait=False, cancel_futures=True)
+                mail.worker.stop()
                 writer.stop()
         finally:
             event_log.close()
@@ -489,6 +497,9 @@ class _Signal:
         async for record in follow(event_log, position, category=category, poll_s=_NODES_POLL_S):
             self.node.apply(record)
             self._acted()
+
+    def _messages_changed(self, account: str) -> None:
+        self.node.subscriptions.changed(MESSAGE_SUMMARY, account, self._clock.monotonic())
 
     async def _link_up(self) -> str:
         """Take connections of other nodes; gives the address they find us at."""
