@@ -41,7 +41,9 @@ MAX_RIGHTS: Final = 200
 MAX_ALIASES: Final = 200
 MAX_SUBSCRIBED: Final = 1000
 MAX_ATTRIBUTES: Final = 50
-MAX_ATTRIBUTE_CHARS: Final = 4000
+"""Of one message."""
+MAX_ATTRIBUTE_CHARS: Final = 16_000
+"""All names and values of one message: they are in each event that is about them."""
 UIDS_PER_EVENT: Final = 2000
 """Messages one event is about at most; a larger change is several events of one append."""
 RIGHTS: Final = "lrswipcda"
@@ -441,6 +443,7 @@ class Content:
 
 
 Messages: TypeAlias = Mailbox[Content]
+Mail: TypeAlias = Message[Content]
 
 
 def apply_message(box: Messages, happened: Event, version: int) -> None:
@@ -517,11 +520,11 @@ def decide_attributes(box: Messages, uid: int, values: Mapping[str, str | None])
             wanted.pop(name, None)
         else:
             wanted[name] = value
-    if len(wanted) > MAX_ATTRIBUTES or any(
-        len(text) > MAX_ATTRIBUTE_CHARS for pair in wanted.items() for text in pair
-    ):
+    size = sum(len(text) for pair in wanted.items() for text in pair)
+    if len(wanted) > MAX_ATTRIBUTES or size > MAX_ATTRIBUTE_CHARS:
         raise DomainError(
-            f"a message has at most {MAX_ATTRIBUTES} attributes of {MAX_ATTRIBUTE_CHARS} characters"
+            f"a message has at most {MAX_ATTRIBUTES} attributes, of {MAX_ATTRIBUTE_CHARS} "
+            "characters together"
         )
     if wanted == message.attributes:
         return []

@@ -13,7 +13,7 @@ whoever asked, ``BlobError``, ``LogUnavailable``. Rights are the caller's to che
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -23,7 +23,7 @@ from mail.flags import MEDIA, NONE, Flags, FlagSet, ordered
 from mail.names import INBOX, mailbox_name
 from mail.reading import MailPart, read_message
 from pbx.domain import mailboxes as m
-from pbx.domain.mailboxes import Box, Catalog, Messages
+from pbx.domain.mailboxes import Box, Catalog, Mail, Messages
 from pbx.eventlog import Conflict, EventLog, Meta, OutcomeUnknown
 from pbx.kernel.clock import Clock
 from pbx.kernel.errors import DomainError, LogUnavailable
@@ -37,6 +37,10 @@ KEPT_MESSAGES: Final = 50_000
 KEPT_STREAMS: Final = 500
 MAX_TRIES: Final = 20
 """Each lost race means that another writer succeeded."""
+APPEND_BYTES: Final = 1 << 20
+"""Of the events of one append: a record of Kafka has three times as much."""
+APPEND_MESSAGES: Final = 500
+"""Fewer than the tokens that a mailbox remembers."""
 _NS_PER_S: Final = 1_000_000_000
 _SHOWN_CHARS: Final = 300
 """Of sender and subject, in events and listings."""
@@ -279,17 +283,25 @@ class MailStore:
     ) -> list[int]:
         """Copy messages to another mailbox, with flags and dates; gives their UIDs there.
 
-        They come in one append, or not at all. Moved ones are removed after that: a crash in
-        between leaves both (RFC 6851 §3.3).
+        They come in appends of a megabyte at most, as many at once as fit. Moved ones are removed
+        after each: a crash in between leaves both (RFC 6851 §3.3), never neither.
         """
         there = self.messages(*source)
         m.require_open(there)
         copied = [there.messages[uid] for uid in uids if uid in there.messages]
-        if not copied:
-            return []
-        if source[0] != target[0] or not move:
+        if copied and (source[0] != target[0] or not move):
             self._require_room(target[0], sum(message.size_bytes for message in copied))
+        new: list[int] = []
+        for number, portion in enumerate(_portions(copied)):
+            new += self._copy_some(portion, target, f"{token}/{number}", actor)
+            if move:
+                self.remove(*source, [message.uid for message in portion], actor=actor)
+        return new
 
+    def _copy_some(
+        self, copied: Sequence[Mail], target: tuple[str, int], token: str, actor: str
+    ) -> list[int]:
+        """In one append, or not at all."""
         new: list[int] = []
 
         def decide(box: Messages) -> Sequence[Event]:
@@ -320,8 +332,6 @@ class MailStore:
             ]
 
         self._on_messages(*target, decide, actor)
-        if move:
-            self.remove(*source, [message.uid for message in copied], actor=actor)
         return new
 
     def read(self, account: str, number: int, uid: int) -> bytes:
@@ -414,6 +424,22 @@ class MailStore:
 
     def _meta(self, account: str, actor: str) -> Meta:
         return Meta(actor=actor or self._actor, tenant=account.rpartition("@")[2])
+
+
+def _portions(messages: Sequence[Mail]) -> Iterator[Sequence[Mail]]:
+    """In turns, each small enough for one append."""
+    portion: list[Mail] = []
+    size_bytes = 0
+    for message in messages:
+        # In JSON a character has at most six bytes, sealed four thirds of four.
+        own = 2000 + 6 * sum(len(text) for pair in message.attributes.items() for text in pair)
+        if portion and (size_bytes + own > APPEND_BYTES or len(portion) >= APPEND_MESSAGES):
+            yield portion
+            portion, size_bytes = [], 0
+        portion.append(message)
+        size_bytes += own
+    if portion:
+        yield portion
 
 
 def _missing_inbox(catalog: Catalog, now_s: int) -> Sequence[Event]:

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple
 
 from mail.flags import Flags, FlagSet, parse_flags
-from mail.mailbox import Message
-from pbx.domain.mailboxes import Content, Messages
+from pbx.domain.mailboxes import Mail, Messages
 from pbx.kernel.errors import DomainError
 from pbx.script.values import Dictionary, string_of
-
-Mail: TypeAlias = Message[Content]
 
 _SORTS: Final[Mapping[str, Callable[[Mail], Any]]] = {
     "uid": lambda message: message.uid,

@@ -187,6 +187,23 @@ def test_copies_and_moves(lab: MailLab) -> None:
     assert lab.store.copy((ANN, number), [2], (ANN, old), token="n", move=True) == []
 
 
+def test_many_copies_come_in_appends_that_a_broker_takes(
+    lab: MailLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stores, "APPEND_MESSAGES", 2)
+    for _ in range(5):
+        number = lab.put(text_message()).number
+    lab.store.set_attributes(ANN, number, 5, {"note": "x" * 10_000})
+    lab.store.create(ANN, "Old")
+    old = (ANN, lab.store.box(ANN, "Old").number)
+    assert lab.store.copy((ANN, number), range(1, 6), old, token="c") == [1, 2, 3, 4, 5]
+    assert lab.store.copy((ANN, number), range(1, 6), old, token="c") == [1, 2, 3, 4, 5]
+    assert len(lab.store.messages(*old).messages) == 5
+    monkeypatch.setattr(stores, "APPEND_BYTES", 50_000)
+    assert lab.store.copy((ANN, number), range(1, 6), old, token="d", move=True) == [6, 7, 8, 9, 10]
+    assert not lab.store.messages(ANN, number).messages
+
+
 def test_a_message_is_replaced_by_its_new_version(lab: MailLab) -> None:
     first = lab.put(text_message("draft"))
     again = lab.store.store(
@@ -204,7 +221,7 @@ def test_attributes_have_bounds(lab: MailLab) -> None:
     lab.store.set_attributes(ANN, number, 1, {"a": None, "x": None})
     assert lab.store.messages(ANN, number).messages[1].attributes == {"c": "d"}
     with pytest.raises(DomainError, match="at most 50 attributes"):
-        lab.store.set_attributes(ANN, number, 1, {"c": "x" * 5000})
+        lab.store.set_attributes(ANN, number, 1, {"c": "x" * 16_001})
     with pytest.raises(DomainError, match="no such message"):
         lab.store.set_attributes(ANN, number, 7, {"c": "d"})
 
