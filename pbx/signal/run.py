@@ -34,6 +34,7 @@ from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_lo
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
+from pbx.script.runtime.node import TaskNode
 from pbx.settings import Listener, Settings, host_port, parse_host_port
 from pbx.signal.consult import Consultants
 from pbx.signal.effects import Effects
@@ -248,7 +249,7 @@ class _Signal:
             effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
             zone = ZoneInfo(self._settings.server.time_zone)
             self.node.services.account_facts = PlainFacts(zone)
-            self._compose_voice(event_log)
+            self._compose_voice(event_log, mail)
             consultants = self.node.consult.port = self._consultants()
             writer.start()
             mail.worker.start()
@@ -363,7 +364,7 @@ class _Signal:
         self._link = link
         return link.media
 
-    def _compose_voice(self, event_log: EmbeddedLog) -> None:
+    def _compose_voice(self, event_log: EmbeddedLog, mail: SignalMail) -> None:
         """Programs for calls, where the media service can play and record."""
         media = self.node.media
         if not isinstance(media, NgMedia):
@@ -381,7 +382,12 @@ class _Signal:
             reach=self._settings.limits.rule_urls,
             version=_version(),
             files=StockFiles(data.path / "programs"),
+            providers=(mail.provider(self.node.directory, self._tasks),),
         )
+
+    def _tasks(self) -> TaskNode:
+        assert self._voice is not None  # whoever asks runs in a task
+        return self._voice.host.tasks
 
     def _offload(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """What programs wait for, beside the loop; more than the threads take waits its turn."""

@@ -8,6 +8,7 @@ import os
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,7 +52,7 @@ class Pbx:
         assert (code, captured.out) == (1, "")
         return captured.err
 
-    def json(self, *words: str) -> object:
+    def json(self, *words: str) -> Any:
         return json.loads(self(*words, "--json"))
 
 
