@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from pbx.calls.consult import Kind as Asked
+from pbx.calls.consult import Question, Reply
 from pbx.data import Value as Stored
 from pbx.domain.configuration import PREFS
 from pbx.kernel.errors import PbxError
@@ -56,13 +58,15 @@ class AccountServices:
         tasks: Callable[[], TaskNode],
         event_log: EventLog | None,
         offload: Offload,
+        wake: Callable[[float], None],
     ) -> None:
-        """`event_log` None: settings cannot be changed."""
+        """`event_log` None: settings cannot be changed; `wake` has tasks go on."""
         self._node = node
         self._book = book
         self._tasks = tasks
         self._log = event_log
         self._offload = offload
+        self._wake = wake
 
     def handlers(self) -> Mapping[type[HostRequest], Handler]:
         """See the port."""
@@ -70,6 +74,7 @@ class AccountServices:
             accounts.Impersonate: self._impersonate,
             accounts.RouteAddress: self._route_address,
             accounts.RouteLocalURI: self._route_local,
+            accounts.RouteENUM: self._route_enum,
             accounts.GetAccountPreferences: self._get_preferences,
             accounts.GetPreference: self._get_preference,
             accounts.SetAccountPreferences: self._set_preferences,
@@ -138,6 +143,32 @@ class AccountServices:
         address = address_of(request.uri)
         found = self._local(address) if address is not None else ""
         return string_of(found) if found else None
+
+    def _route_enum(self, task: Task, request: accounts.RouteENUM) -> Answer:
+        """As calls to numbers are looked up: the suffixes are those of the server's settings."""
+        consult = self._node.consult
+        number = "".join(char for char in request.number if char in "+0123456789")
+        if not number.strip("+"):
+            return b"no telephone number"
+        if not consult.port.asks(Asked.NUMBER):
+            return b"ENUM is not set up on this server"
+        question = Question(Asked.NUMBER, number)
+
+        def known(now: float) -> None:
+            answer = consult.answer(question)
+            found: Value = b"no entry for the number"
+            if answer is not None and answer.reply is Reply.ROUTED:
+                found = [string_of(answer.text)]
+            self._tasks().answer(task, found)
+            self._wake(now)
+
+        if consult.answer(question) is None:
+            self._node.timers.call_at(
+                self._node.now(), lambda later: consult.resolve(question, known)
+            )
+        else:
+            self._node.timers.call_at(self._node.now(), known)
+        return PENDING
 
     def _route_address(self, task: Task, request: accounts.RouteAddress) -> Answer:
         kind = _KINDS.get(request.type.lower())
@@ -228,6 +259,7 @@ class AccountServices:
             elif isinstance(outcome, Exception):
                 error = b"500-the preferences could not be stored"
             self._tasks().answer(task, error)
+            self._wake(self._node.now())
 
         self._offload(work, done)
         return PENDING

@@ -78,7 +78,9 @@ def compose(
     book = ConfigurationBook(read_stream)
     made: list[ApplicationHost] = []
     own: list[Provider] = [
-        AccountServices(node, book, lambda: made[0].tasks, event_log, offload),
+        AccountServices(
+            node, book, lambda: made[0].tasks, event_log, offload, lambda now: made[0].wake(now)
+        ),
         AmbientServices(node, book, lambda: made[0], offload, WebCaller(reach), version),
     ]
     host = ApplicationHost(

@@ -212,10 +212,23 @@ class VoicePort:
         return None
 
     def _begin(self, line: Line, now: float) -> None:
-        """The INVITE enters call control."""
+        """The INVITE goes to call control, once what has to be asked about its address is known."""
+        node = self._host.node
+        assert line.invite is not None  # start_call made it
+        uri = line.invite.request_uri
+        question = None
+        if node.consult.routes and not node.emergency.is_emergency(uri):
+            question = node.router.unanswered(uri, line.task.account or "")
+        if question is None:
+            self._enter(line, now)
+        else:
+            node.consult.resolve(question, lambda later: self._enter(line, later))
+
+    def _enter(self, line: Line, now: float) -> None:
+        if line.closed or line.invite is None:
+            return
         task = line.task
         node = self._host.node
-        assert line.invite is not None
         request = line.invite.copy(body=line.local_body)
         tenant = task.domain or node.directory.main_domain
         call = Call(node, line, task.account or "", tenant, now, program=True)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import pytest
 
+from pbx.calls.consult import Answer, Done, Kind, Question, Reply
 from pbx.domain import objects
-from pbx.domain.accounts import AccountTelnumsSet
+from pbx.domain.accounts import AccountCreated, AccountTelnumsSet, DomainCreated
 from pbx.domain.setting_events import AccountSettingsChanged
-from tests.support.voice_lab import PBX, VoiceLab
+from pbx.eventlog import MemoryLog, Meta
+from pbx.voice.compose import compose
+from tests.support.clock import VirtualClock
+from tests.support.voice_lab import PBX, Recordings, Sounds, VoiceLab
 from tests.unit.pbx.calls.phone import DOMAIN
 
 ALICE = f"alice@{DOMAIN}"
@@ -90,6 +95,91 @@ def test_addresses() -> None:
     assert "LOCAL" in ask(f'RouteAddress("{ALICE}", "signal")')
     assert "elsewhere.org" in ask('RouteAddress("x@elsewhere.org", "signal")')
     assert ask('RouteAddress("x", "smoke")') == '"the type is mail, signal or access"'
+
+
+class Telephones:
+    """An ENUM that knows one number."""
+
+    def __init__(self, lab: VoiceLab) -> None:
+        self.lab = lab
+        self.asked: list[Question] = []
+
+    def asks(self, kind: Kind) -> bool:
+        return kind is Kind.NUMBER
+
+    def ask(self, question: Question, done: Done) -> None:
+        self.asked.append(question)
+        known = question.text == "+7495"
+        answer = Answer(Reply.ROUTED, ALICE) if known else Answer(Reply.UNKNOWN)
+        self.lab.node.timers.call_at(self.lab.now + 0.01, lambda now: done(answer, now))
+
+
+def enum(lab: VoiceLab) -> None:
+    lab.node.consult.port = Telephones(lab)
+
+
+def test_numbers_are_looked_up_in_enum() -> None:
+    asked = 'RouteENUM("E2U+SIP", "{}", "e164.arpa")'
+    assert ask(asked.format("+7495"), enum) == f"({ALICE})"
+    assert ask(asked.format("+1"), enum) == '"no entry for the number"'
+    assert ask(asked.format("+7495")) == '"ENUM is not set up on this server"'
+
+
+def test_a_program_calls_a_number_that_enum_knows() -> None:
+    program = """
+    entry main {
+      SysLog("started " + (StartCall("sip:+7495@telnum") || "well"));
+      var input;
+      loop input = ReadInput(60); exitif IsCallCompletedEvent(input); end loop;
+      SysLog("completed " + (input.parameter || "well"));
+    }
+    """
+    lab = VoiceLab("alice", {"out": program})
+    enum(lab)
+    lab.host.start_task(PBX, "out")
+    lab.play("""
+        +0.1
+        alice < INVITE m1
+        alice > 486
+        alice < ACK
+    """)
+    assert lab.watch.log == ["started well", "completed 486-Busy Here"]
+    lab.end()
+
+
+def test_preferences_are_stored_with_the_log() -> None:
+    """What a program changes goes the way of an administrator's command."""
+    log = MemoryLog(node="lab", clock=VirtualClock(1000.0))
+    meta = Meta(actor="test")
+    log.append(f"domain/{DOMAIN}", 0, [DomainCreated(name=DOMAIN)], meta)
+    log.append(f"account/{PBX}", 0, [AccountCreated(name="pbx", domain=DOMAIN)], meta)
+    program = """
+    entry main {
+      SysLog("stored " + (SetAccountPreferences("russian", "Language") || "well"));
+      SysLog(GetAccountPreferences("Language"));
+      SysLog("stored " + (SetAccountPreferences(null, "Language") || "well"));
+      SysLog("refused " + SetAccountPreferences("x", "~alice/Language"));
+    }
+    """
+    lab = VoiceLab("alice", {"prefs": program})
+    voice = compose(
+        lab.node,
+        lab.hosting,
+        log.read_stream,
+        entropy=Random(1),
+        sounds=Sounds({}),
+        recordings=Recordings(),
+        event_log=log,
+        files=lab.files,
+        observer=lab.watch,
+    )
+    voice.host.start_task(PBX, "prefs")
+    lab.advance(0.1)
+    assert lab.watch.log == [
+        "stored well", "russian", "stored well", "refused the account may not do that",
+    ]  # fmt: skip
+    kinds = [record.type for record in log.read_stream(f"account/{PBX}")]
+    assert kinds == ["account.created.v1", *["account.settings-changed.v1"] * 2]
 
 
 def test_the_server() -> None:

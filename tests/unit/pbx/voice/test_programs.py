@@ -273,7 +273,8 @@ def test_voice_mail_of_an_extension_that_a_program_calls() -> None:
     }
     entry Leg {
       void(StartCall(EmailToSIPURI("inner")));
-      loop var input = ReadInput(100); exitif IsCallCompletedEvent(input); end loop;
+      var input;
+      loop input = ReadInput(100); exitif IsCallCompletedEvent(input); end loop;
       SysLog("completed " + (input.parameter || "well"));
       input = ReadInput(100);
       void(AcceptBridge(input));
@@ -509,7 +510,8 @@ def test_a_gateway_is_answered_with_the_programs_password() -> None:
     }
     entry Leg {
       void(StartCall(Vars().startParameter));
-      loop var input = ReadInput(100); exitif IsCallCompletedEvent(input); end loop;
+      var input;
+      loop input = ReadInput(100); exitif IsCallCompletedEvent(input); end loop;
       SysLog("completed " + (input.parameter || "well"));
       void(ReadInput(100));
     }
@@ -654,7 +656,8 @@ def test_what_an_attendant_calls_for_its_caller_counts_once() -> None:
     entry Leg {
       void(Impersonate("alice"));
       SysLog("started " + (StartCall(EmailToSIPURI("bob")) || "well"));
-      loop var input = ReadInput(60); exitif IsCallCompletedEvent(input); end loop;
+      var input;
+      loop input = ReadInput(60); exitif IsCallCompletedEvent(input); end loop;
       SysLog("completed " + (input.parameter || "well"));
     }
     """
