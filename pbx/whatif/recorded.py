@@ -44,8 +44,10 @@ class Rang(NamedTuple):
     outcome: Outcome
     phones: int
     """Those that rang; 0: none was registered."""
-    rang_ms: int
-    """From the first of its phones to the end of the last."""
+    first_ms: int
+    """When the first of its phones began to ring, in the call."""
+    last_ms: int
+    """When the last one stopped."""
     statuses: tuple[int, ...]
     """Final statuses of the phones that did not answer."""
 
@@ -141,7 +143,7 @@ def _close(open_: _Open, end: c.CallEnded) -> None:
             outcome = Outcome.OVER  # somebody else answered, or the caller gave up
         elif not account and (gave_up or taken_ms >= 0):
             outcome = Outcome.OVER
-        open_.call.rang[account] = Rang(outcome, len(mine), max(0, last - first), statuses)
+        open_.call.rang[account] = Rang(outcome, len(mine), first, max(first, last), statuses)
 
 
 def _end_ms(over: c.LegEnded, taken_ms: int) -> int:

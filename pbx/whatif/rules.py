@@ -276,6 +276,8 @@ class _Walk:
         self._at = datetime.fromtimestamp(call.time_ns / 1e9, UTC)
         self._steps: list[Step] = []
         self._beyond: list[str] = []
+        self._rung: list[str] = []
+        """Accounts that ring, in order; empty for what is no account."""
         self._scopes = 0
         self._discarded = False
         """The server's rules want no further rules."""
@@ -293,7 +295,7 @@ class _Walk:
 
         over = self._stage(self._book.server_now, IMMEDIATE, "", target, (), dialled)
         if not over and not self._joined:
-            self._later(self._book.server_later, "", target, ())
+            self._later(self._book.server_later, "", target, (), 0)
         return Plan(tuple(self._steps), tuple(self._beyond))
 
     # Rules.
@@ -397,6 +399,7 @@ class _Walk:
             given = target.parameters
             words = "" if given is None else f"{{{','.join(given)}}}"
             whose = target.account_at(home) or account or "who is called"
+            self._rung.append("")
             self._say(stage, f"starts {target.application}{words}#{whose}", entry)
             return
         uri_text = target.uri_at(home)
@@ -435,15 +438,17 @@ class _Walk:
         account = route.account
         if route.application:
             assert route.decision is not None
+            self._rung.append("")
             self._say(stage, f"starts {route.decision.address}", entry)
         elif not account:
             if route.contacts:
                 reached = ", ".join(contact.uri for contact in route.contacts)
+                self._rung.append("")
                 self._say(stage, f"rings {reached}", entry)
             else:
                 self._say(stage, f"refused with {route.status} ({route.reason})", entry)
         elif chain and account == chain[-1]:
-            self._say(stage, f"rings {account}", entry)
+            self._ring(account, stage, entry)
         elif account in chain or len(chain) >= MAX_DEPTH or self._scopes >= MAX_SCOPES:
             self._say(stage, f"refused with 482: {account} was called on this way already", entry)
         else:
@@ -462,6 +467,7 @@ class _Walk:
     ) -> None:
         """An account: its rules, or its phones."""
         self._scopes += 1
+        since = len(self._rung)
         rules = EMPTY
         if not silent and not self._discarded:
             self._joined = self._joined or joined
@@ -469,20 +475,53 @@ class _Walk:
         way = (*chain, account)
         over = self._stage(
             rules, IMMEDIATE, account, target, way,
-            lambda alone: self._say(stage, f"rings {account}", entry),
+            lambda alone: self._ring(account, stage, entry),
         )  # fmt: skip
         if not over:
-            self._later(rules, account, target, way)
+            self._later(rules, account, target, way, since)
+
+    def _ring(self, account: str, stage: int, entry: Entry | None) -> None:
+        self._rung.append(account)
+        self._say(stage, f"rings {account}", entry)
 
     # Later stages.
 
-    def _later(self, rules: RuleSet, account: str, target: str, chain: tuple[str, ...]) -> None:
+    def _rang(self, account: str, since: int) -> Rang | None:
+        """How the ringing of an account, and of whom its rules called beside or after it (those
+        that rang `since`), went; None if it was not reached that day."""
+        own = self._call.rang.get(account)
+        if own is None or not account:
+            return own
+        known = [own]
+        for other in self._rung[since:]:
+            if other == account:
+                continue
+            found = self._call.rang.get(other)
+            if found is None or not found.phones:
+                return own._replace(outcome=Outcome.CUT)  # what became of it is not recorded
+            known.append(found)
+        ends = [rang for rang in known if rang.phones]
+        if len(ends) < 2:
+            return own
+        outcomes = {rang.outcome for rang in ends}
+        outcome = next((o for o in (Outcome.OVER, Outcome.CUT) if o in outcomes), Outcome.FAILED)
+        return Rang(
+            outcome,
+            sum(rang.phones for rang in ends),
+            min(rang.first_ms for rang in ends),
+            max(rang.last_ms for rang in ends),
+            tuple(status for rang in ends for status in rang.statuses),
+        )
+
+    def _later(
+        self, rules: RuleSet, account: str, target: str, chain: tuple[str, ...], since: int
+    ) -> None:
         """What comes while it rings and when all has failed, as far as it did that day."""
         timed = list(rules.timed)
         failing = [code for code in (BUSY, FAILURE, NO_ANSWER) if rules.at(code)]
         if not timed and not failing:
             return
-        rang = self._call.rang.get(account)
+        rang = self._rang(account, since)
         if rang is None:
             self._unrecorded(rules, [*timed, *failing])
             return
@@ -490,9 +529,12 @@ class _Walk:
         def run(stage: int) -> bool:
             return self._stage(rules, stage, account, target, chain, None)
 
-        while timed and rang.phones and seconds_of(timed[0]) * 1000 <= rang.rang_ms:
+        while timed and rang.phones:
+            if seconds_of(timed[0]) * 1000 > rang.last_ms - rang.first_ms:
+                break
             if run(timed.pop(0)):
                 return
+            rang = self._rang(account, since) or rang
         if rang.outcome is Outcome.CUT:
             self._unrecorded(rules, [*timed, *failing])
         elif rang.outcome is Outcome.FAILED:
