@@ -58,13 +58,14 @@ logger = logging.getLogger(__name__)
 class _Pending(Decision):
     """A decision and whoever waits for it."""
 
-    __slots__ = ("done",)
+    __slots__ = ("done", "refused")
 
     def __init__(
         self, stream: str, expected_version: int, rows: Sequence[Row], done: Done, *, alone: bool
     ) -> None:
         super().__init__(stream, expected_version, rows, alone=alone)
         self.done = done
+        self.refused = False
 
 
 class LogWriter:
@@ -100,6 +101,10 @@ class LogWriter:
         self._bound = bound
         self._shed_at = bound
         self._queue: deque[Entry] = deque()
+        self._undecided: deque[_Pending] = deque()
+        """The decisions in the queue, in order, so that they can be refused where they are."""
+        self._refused = 0
+        """Decisions that are still in the queue and count no more."""
         self._draining = threading.Lock()
         """Held while entries leave the queue other than by the producer's hand."""
         self._in_flight: list[Entry] = []
@@ -158,7 +163,9 @@ class LogWriter:
             time_ns=self._wall_ns(),
             node=self._log.node,
         )
-        self._queue.append(_Pending(stream, expected_version, rows, done, alone=alone))
+        pending = _Pending(stream, expected_version, rows, done, alone=alone)
+        self._undecided.append(pending)
+        self._queue.append(pending)
         self._urgent = True
         self._asleep = False
         self._wake.set()
@@ -166,7 +173,7 @@ class LogWriter:
     @property
     def backlog(self) -> int:
         """Entries queued and not durable yet."""
-        return len(self._queue) + len(self._in_flight)
+        return len(self._queue) + len(self._in_flight) - self._refused
 
     @property
     def healthy(self) -> bool:
@@ -286,7 +293,13 @@ class LogWriter:
         with self._draining:
             room = BATCH - len(self._in_flight)
             for _ in range(min(room, len(self._queue))):
-                self._in_flight.append(self._queue.popleft())
+                entry = self._queue.popleft()
+                if isinstance(entry, _Pending):
+                    if entry.refused:
+                        self._refused -= 1
+                        continue
+                    self._undecided.popleft()
+                self._in_flight.append(entry)
 
     def _commit(self) -> list[Completion]:
         if self._asks is not None:
@@ -366,14 +379,11 @@ class LogWriter:
         self._error = str(error)
         refused = self._waiting()
         self._in_flight = [entry for entry in self._in_flight if isinstance(entry, tuple)]
-        if self._urgent:
-            with self._draining:
-                for _ in range(len(self._queue)):
-                    entry = self._queue.popleft()
-                    if isinstance(entry, _Pending):
-                        refused.append(entry.done)
-                    else:
-                        self._queue.append(entry)
+        while self._undecided:
+            pending = self._undecided.popleft()
+            pending.refused = True
+            self._refused += 1
+            refused.append(pending.done)
         self._complete([(done, error) for done in refused])
 
     def _complete(self, completions: list[Completion]) -> None:

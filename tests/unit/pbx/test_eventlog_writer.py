@@ -23,6 +23,7 @@ from pbx.eventlog import (
     Position,
 )
 from pbx.eventlog.record import Entry
+from pbx.eventlog.writer import BATCH
 from pbx.kernel.events import Event
 
 PATIENCE_S = 30.0
@@ -224,6 +225,30 @@ def test_decisions_that_queue_up_behind_a_failing_commit_fail_with_it(
     log.fault = None
     assert log.wait(2, PATIENCE_S)
     assert events(log, "call/a") == [fact(number) for number in range(3)]
+
+
+def test_a_decision_behind_more_facts_than_a_transaction_takes_is_refused_too(
+    log: FaultyLog, loop: Loop
+) -> None:
+    """What failed is full already: the decision does not get as far as an attempt."""
+    writer = LogWriter(log, notify=loop.notify, retry_s=0.001)
+    writer.start()
+    log.fault = LogUnavailable("the disk is full")
+    for number in range(BATCH + 10):
+        writer.observe("call/a", number + 1, fact(number), Meta())
+    writer.decide("account/a", 0, [fact(1)], Meta(), loop.done)
+    loop.run_until_verdicts(1)
+    log.attempted.clear()
+    assert log.attempted.wait(PATIENCE_S)
+    writer.decide("account/a", 0, [fact(1)], Meta(), loop.done)
+    loop.run_until_verdicts(2)
+    assert {str(verdict) for verdict in loop.verdicts} == {"the disk is full"}
+    assert writer.backlog == BATCH + 10
+    log.fault = None
+    assert log.wait(BATCH + 9, PATIENCE_S)
+    assert events(log, "call/a") == [fact(number) for number in range(BATCH + 10)]
+    assert events(log, "account/a") == []
+    assert writer.stop(PATIENCE_S) == 0
 
 
 def test_past_the_bound_the_oldest_statistics_go_first(
