@@ -25,12 +25,19 @@ from pbx.webhooks.signature import key_of, verify
 from tests.interop.conftest import TRUSTING, with_accounts
 from tests.interop.peers.processes import await_condition
 from tests.interop.peers.sipp import Sipp, register
-from tests.support.feed_readers import CurlReader, Event, get, pages, read_websocket
+from tests.support.feed_readers import (
+    TRAFFIC,
+    CurlReader,
+    Event,
+    get,
+    pages,
+    read_websocket,
+)
 from tests.support.server_process import ServerProcess
 from tests.support.webhook_receiver import Receiver
 
 WEB = TRUSTING + "[web]\nheartbeat_s = 0.5\nstall_s = 2\nrequest_s = 1\n"
-TRAFFIC = {"type": "leg.*,call.*"}
+RECORDS = {"category": "pbx.cdrs"}
 CALLS = 120
 
 
@@ -124,6 +131,52 @@ def test_a_reader_that_was_stopped_and_resumed_has_what_one_has_that_stayed(
     assert positions(over_socket) == expected
     assert positions(list(pages(admin, token, **TRAFFIC))) == expected
     assert broken == stayed.events() == over_socket
+
+
+@pytest.mark.needs("sipp", "curl")
+def test_call_records_are_the_same_for_who_was_away_and_who_stayed(
+    site: tuple[ServerProcess, str, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """A minute of calls is missed, by their number: sixty; over each way to read."""
+    server, admin, token = site
+    (tail,) = [page["next"] for page in [get(f"http://{admin}/events?after=now", token)]]
+
+    def reader(name: str, after: str) -> CurlReader:
+        made = CurlReader(admin, token, tmp_path / name, after, RECORDS)
+        request.addfinalizer(made.kill)
+        return made
+
+    before = {row["call_id"] for row in server.cdrs()}
+    stayed, left = reader("stayed", tail), reader("left", tail)
+    over_socket: list[Event] = []
+    with traffic(server, tmp_path / "first", calls=30):
+        await_condition(lambda: len(left.events()) >= 10, "records while calls go on")
+        left.kill()
+        over_socket += read_websocket(admin, token, tail, 7, RECORDS)
+    broken = left.events()
+    by_pages = list(pages(admin, token, tail, **RECORDS))
+    with traffic(server, tmp_path / "away", calls=60):
+        pass
+    with traffic(server, tmp_path / "back", calls=20):
+        last = reader("last", broken[-1]["position"])
+        after = over_socket[-1]["position"]
+        over_socket += read_websocket(admin, token, after, 30, RECORDS)
+    made = {row["call_id"] for row in server.await_cdrs(len(before) + 110)} - before
+    await_condition(lambda: len(stayed.events()) >= len(made), "the one that stayed is level")
+    await_condition(
+        lambda: len(broken) + len(last.events()) >= len(made), "the one that left is level"
+    )
+    for one in (stayed, last):
+        one.kill()
+    broken += last.events()
+    while more := read_websocket(admin, token, over_socket[-1]["position"], 1000, RECORDS):
+        over_socket += more
+    by_pages += pages(admin, token, by_pages[-1]["position"], **RECORDS)
+    assert stayed.events() == broken == over_socket == by_pages
+    assert {event["type"] for event in broken} == {"cdr.recorded.v1"}
+    told = [event["data"]["call_id"] for event in broken]
+    assert sorted(told) == sorted(made), "every call once, as the tables have it"
+    assert len(told) == 110
 
 
 @pytest.mark.needs("sipp")

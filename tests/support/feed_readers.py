@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from websockets.sync.client import connect
 from tests.interop.peers.processes import tool
 
 Event = dict[str, Any]
+TRAFFIC = {"type": "leg.*,call.*"}
+"""What calls do."""
 
 
 def get(url: str, token: str) -> Any:
@@ -40,7 +42,14 @@ def pages(admin: str, token: str, after: str = "", **query: str) -> Iterator[Eve
 class CurlReader:
     """``curl`` that follows server-sent events into a file; what is complete in it counts."""
 
-    def __init__(self, admin: str, token: str, file: Path, after: str = "") -> None:
+    def __init__(
+        self,
+        admin: str,
+        token: str,
+        file: Path,
+        after: str = "",
+        query: Mapping[str, str] = TRAFFIC,
+    ) -> None:
         self._file = file
         headers = ["Accept: text/event-stream", f"Authorization: Bearer {token}"]
         if after:
@@ -48,7 +57,8 @@ class CurlReader:
         command = [tool("curl"), "-sN", "-o", str(file)]
         for header in headers:
             command += ["-H", header]
-        self._process = subprocess.Popen([*command, f"http://{admin}/events?type=leg.*,call.*"])
+        text = urllib.parse.urlencode(query)
+        self._process = subprocess.Popen([*command, f"http://{admin}/events?{text}"])
 
     def events(self) -> list[Event]:
         """Everything that came so far."""
@@ -66,13 +76,15 @@ class CurlReader:
         self._process.wait()
 
 
-def read_websocket(admin: str, token: str, after: str, most: int) -> list[Event]:
+def read_websocket(
+    admin: str, token: str, after: str, most: int, query: Mapping[str, str] = TRAFFIC
+) -> list[Event]:
     """At most `most` events, each acknowledged, then gone without a word; fewer if a heartbeat says
     that there are no more for now."""
     found: list[Event] = []
-    query = urllib.parse.urlencode({"after": after, "type": "leg.*,call.*", "window": "10"})
+    text = urllib.parse.urlencode({"after": after, "window": "10", **query})
     with connect(
-        f"ws://{admin}/events/ws?{query}",
+        f"ws://{admin}/events/ws?{text}",
         additional_headers={"Authorization": f"Bearer {token}"},
         open_timeout=10,
     ) as connection:

@@ -16,6 +16,7 @@ import yaml
 
 from pbx.settings import Settings, kafka_servers
 from pbx.settings_source import load_settings
+from tests.support import kafka_broker
 from tests.support.cluster import NAMES, node_environment
 
 ROOT = Path(__file__).parents[3]
@@ -66,6 +67,62 @@ def test_it_uses_what_compose_knows(compose: Tree) -> None:
             assert volume.partition(":")[0] in compose["volumes"]
         for config in service.get("configs", ()):
             assert config["source"] in compose["configs"]
+
+
+FAULTS = {
+    "interval: 10s": "interval: tens",
+    "restart: unless-stopped": "restrt: unless-stopped",
+    "condition: service_healthy": "condition: service_happy",
+    '"127.0.0.1:9092:9092"': '"127.0.0.1:x:9092"',
+    "image: apache/kafka:4.1.0": "image: Apache Kafka",
+}
+
+
+@pytest.mark.needs("compose_spec")
+@pytest.mark.parametrize("fault", ["", *FAULTS])
+def test_the_specification_takes_it_and_no_typing_error(fault: str) -> None:
+    """An implementation of the compose specification reads it as ``docker compose`` would."""
+    import compose_spec
+
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert fault in text
+    text = text.replace(fault, FAULTS.get(fault, fault), 1)
+    text = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda match: VARIABLES[match[1]], text)
+    merged = yaml.safe_dump(yaml.safe_load(text))  # `<<` is YAML's, not compose's
+
+    def judged() -> list[str]:
+        read = compose_spec.PyCompose.from_yaml(merged)
+        read.validate()
+        return sorted(read.service_names())
+
+    if fault:
+        with pytest.raises(ValueError):
+            judged()
+    else:
+        assert judged() == sorted([*NAMES, "topics", "kafka", "postgres"])
+
+
+def test_nothing_waits_for_itself(compose: Tree) -> None:
+    order: list[str] = []
+    waiting = {
+        name: set(service.get("depends_on", ())) for name, service in compose["services"].items()
+    }
+    while waiting:
+        ready = [name for name, needs in waiting.items() if needs <= set(order)]
+        assert ready, f"these wait for each other: {sorted(waiting)}"
+        order += ready
+        for name in ready:
+            del waiting[name]
+    assert order.index("topics") < order.index("pbx-1")
+
+
+def test_the_tested_versions_are_those_of_the_images(compose: Tree) -> None:
+    """No image floats: what the tests ran against is what is started."""
+    assert compose["services"]["kafka"]["image"] == f"apache/kafka:{kafka_broker.VERSION}"
+    for name, service in compose["services"].items():
+        image = service["image"]
+        assert ":" in image or "build" in service, name
+        assert not image.endswith(":latest")
 
 
 def test_compose_itself_takes_it() -> None:
