@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -217,13 +218,28 @@ def test_csv_and_parquet_hold_the_same_records(
 
 
 def test_the_documented_duckdb_query_gives_the_answer_ratio(filled: Filled, out: Path) -> None:
+    """As it stands in ``docs/analytics.md``, over two files of one export each."""
     database, calls, _ = filled
-    path = out / "calls.parquet"
+    middle = sorted(call["end_ns"] for call in calls)[len(calls) // 2]
     with database.read() as connection:
-        export(connection, path)
-    query = f"SELECT count(*), count(answer) FROM read_parquet('{path}')"
-    found = duckdb.execute(query).fetchall()
-    assert found == [(len(calls), sum(c["answer_ns"] > 0 for c in calls))]
+        export(connection, out / "calls-1.parquet", until_ns=middle)
+        export(connection, out / "calls-2.parquet", since_ns=middle)
+    page = (Path(__file__).parents[2] / "docs" / "analytics.md").read_text(encoding="utf-8")
+    (query,) = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+    assert "'calls-*.parquet'" in query
+    # The query names no path, so it is asked where the files are.
+    found = duckdb.execute(query.replace("'calls-", f"'{out}/calls-")).fetchall()
+    wanted: dict[int, list[Row]] = {}
+    for call in calls:
+        wanted.setdefault(call["start_ns"] // HOUR_NS, []).append(call)
+    assert len(found) == len(wanted) > 1
+    for (hour, count, answered, ratio), (key, its) in zip(
+        found, sorted(wanted.items()), strict=True
+    ):
+        assert int(hour.timestamp()) == key * HOUR_NS // 10**9
+        assert count == len(its)
+        assert answered == sum(call["answer_ns"] > 0 for call in its)
+        assert float(ratio) == pytest.approx(100.0 * answered / count, abs=0.051)
 
 
 def test_an_export_of_a_range_and_a_domain(filled: Filled, out: Path) -> None:

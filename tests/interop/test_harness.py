@@ -5,6 +5,10 @@ What fails here is not the server's fault.
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +18,30 @@ from tests.interop.peers.baresip import Baresip
 from tests.interop.peers.linphone import Linphone
 from tests.interop.peers.sipp import Sipp
 from tests.support.phones import PhoneError, PjsuaPhone, assert_talking, listen
+from tests.support.server_process import ROOT
 from tests.support.tones import measure, measure_pcm
+
+
+def test_what_a_machine_lacks_is_said_in_one_line_and_ci_accepts_no_less(tmp_path: Path) -> None:
+    """As on a machine without Java, Maven and everything else."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"]
+    command += ["tests/interop/test_kafka_race.py", "tests/interop/test_kafka_hour.py"]
+    environment = {**os.environ, "PATH": str(tmp_path), "CI": ""}
+
+    def collected() -> str:
+        done = subprocess.run(
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False
+        )
+        return done.stdout + done.stderr
+
+    (line,) = [line for line in collected().splitlines() if line.startswith("left out")]
+    assert re.fullmatch(
+        r"left out \d tests that need kafka-broker: apt-get install default-jre-headless maven,"
+        r" then make setup",
+        line,
+    )
+    environment["CI"] = "true"
+    assert "CI may leave nothing out, but these are missing: kafka-broker" in collected()
 
 
 def test_a_tone_is_measured_as_what_it_is() -> None:

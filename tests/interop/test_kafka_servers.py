@@ -104,21 +104,41 @@ def test_a_node_that_was_killed_closes_its_calls_and_ships_them(
     )
 
 
-def test_the_consumer_of_the_documentation_reads_what_nodes_read(
+def said_by_documented_consumer(
+    page: str, kafka_servers: list[str], settings: KafkaSettings
+) -> list[str]:
+    """The lines that the consumer of a page of the documentation prints, as it stands there but for
+    where the brokers are, what the topics are called here, and that it ends."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (code,) = [
+        block
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        if "KafkaConsumer(" in block
+    ]
+    code = re.sub(r'"(pbx\.\w+)"', rf'"{settings.prefix}\1"', code)
+    code = re.sub(r'"[\w.]+:9092"', repr(kafka_servers), code)
+    # Who joins a group for the first time begins at the end, unless told otherwise.
+    code = code.replace('group_id="billing"', 'auto_offset_reset="earliest"')
+    code = code.replace('"earliest"', '"earliest", consumer_timeout_ms=3000')
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
+    )
+    return done.stdout.splitlines()
+
+
+def test_the_consumers_of_the_documentation_read_what_nodes_read(
     servers: list[ServerProcess], kafka_servers: list[str], settings: KafkaSettings
 ) -> None:
-    page = (ROOT / "docs" / "kafka.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    code = code.replace('"pbx.config"', repr(f"{settings.prefix}pbx.config"))
-    code = code.replace('"k1:9092"', repr(kafka_servers))
-    code = code.replace('"earliest"', '"earliest", consumer_timeout_ms=3000')
-    said = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
-    ).stdout
-    wanted = [(row[1], row[2], row[3]) for row in contents(servers[0].data)["pbx.config/0"]]
-    read = [line.split()[:3] for line in said.splitlines()]
+    held = contents(servers[0].data)
+    wanted = [(row[1], row[2], row[3]) for row in held["pbx.config/0"]]
+    said = said_by_documented_consumer("kafka.md", kafka_servers, settings)
+    read = [line.split()[:3] for line in said]
     assert [(stream, int(version), name) for stream, version, name in read] == wanted
     assert len(wanted) >= 5
+    calls = [(row[1], row[3]) for name, rows in held.items() if "calls" in name for row in rows]
+    said = said_by_documented_consumer("feeds.md", kafka_servers, settings)
+    assert sorted((line.split()[0], line.split()[1]) for line in said) == sorted(calls)
+    assert len(calls) >= 10
 
 
 def test_every_call_has_one_record_in_the_topic_and_the_documented_consumer_reads_them(
@@ -136,14 +156,7 @@ def test_every_call_has_one_record_in_the_topic_and_the_documented_consumer_read
     await_condition(lambda: told(servers[0]) == wanted, "the records at the node of the calls")
     await_condition(lambda: told(servers[1]) == wanted, "the same records at the other")
 
-    page = (ROOT / "docs" / "analytics.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    code = code.replace('"pbx.cdrs"', repr(f"{settings.prefix}pbx.cdrs"))
-    code = code.replace('"localhost:9092"', repr(kafka_servers))
-    code = code.replace('"earliest"', '"earliest", consumer_timeout_ms=3000')
-    said = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
+    said = said_by_documented_consumer("analytics.md", kafka_servers, settings)
     assert len(said) == len(wanted), "a line each record, none of them twice"
     (talked_ms,) = {
         sum(e["data"].get("talk_ms", 0) for e in server.events() if e["type"] == "cdr.recorded.v1")

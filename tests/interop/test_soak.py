@@ -1,13 +1,15 @@
 """Nodes and the broker are killed at random moments under calls: nothing acknowledged is lost,
 nothing is doubled. ``make soak SECONDS=600`` runs it for long, the tests of every day for a while.
 
-``SOAK_SEED=7`` draws other moments; the seed of a run is printed.
+``SOAK_SEED=7`` draws other moments; the seed of a run is printed. What is judged is correctness: a
+slow machine makes fewer calls and takes longer to come to rest, and passes all the same.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -22,7 +24,6 @@ import pytest
 
 from pbx.eventlog.kafka.categories import LOG_CATEGORIES
 from tests.interop.conftest import with_accounts
-from tests.interop.peers.processes import await_condition
 from tests.interop.peers.raw_phone import RawPhone
 from tests.interop.peers.sipp import Sipp, register
 from tests.support.cluster import Cluster
@@ -32,6 +33,9 @@ from tests.support.topics_reader import Stored, read_topics
 
 pytestmark = pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp")
 
+#: Its own rate is what the machine gives: callers wait when so many of their calls are going on, so
+#: a slow machine makes fewer calls and no more trouble. What is judged is what became of them.
+TOGETHER = 120
 SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))
 CALLS_PER_S = int(os.environ.get("SOAK_RATE", "50"))
@@ -50,8 +54,10 @@ requests_per_s = 1e6
 requests_burst = 1000000
 setups_per_s = 1000
 """
-QUIET_S = 90.0
-"""For the last calls to end and all nodes to have read everything, on a busy machine."""
+STALL_S = 120.0
+"""The last calls end and all nodes read everything: at whatever rate, but not without progress."""
+PATIENCE_S = 600.0
+"""For one command or one start, however slow the machine."""
 TRY_S = 1.0
 
 
@@ -93,7 +99,7 @@ def load(cluster: Cluster, folder: Path, rng: Random) -> Iterator[Registrar]:
             stack.enter_context(
                 Sipp(
                     folder / name, "uac_plain", node.address(), calls=10_000_000, rate=rate,
-                    hold_ms=HOLD_MS, limit=5000, timeout_s=life_s, trace=False,
+                    hold_ms=HOLD_MS, limit=TOGETHER, timeout_s=life_s, trace=False,
                 )
             )
             for name, node, rate in zip(cluster.names, cluster.nodes, rates, strict=True)
@@ -126,19 +132,20 @@ def kill_at_random(cluster: Cluster, rng: Random) -> tuple[Counter[str], set[tup
         if victim == "broker":
             cluster.broker.kill()
             time.sleep(rng.uniform(0.0, 3.0))
-            cluster.restart_broker()
+            cluster.restart_broker(PATIENCE_S)
             continue
         node = cluster.nodes[cluster.names.index(victim)]
         node.kill()
         acknowledged |= calls_on_disk(node, victim)
         time.sleep(rng.uniform(0.0, 3.0))
-        node.start()
+        node.start(PATIENCE_S)
     return killed, acknowledged
 
 
 def calls_on_disk(node: ServerProcess, name: str) -> set[tuple[object, ...]]:
     """(stream, version, type) of all that a node has of its own calls."""
-    rows = node.events("--type", "*", "--limit", "100000000")
+    said = node.run("log", "--type", "*", "--limit", "100000000", "--json", timeout_s=PATIENCE_S)
+    rows = [json.loads(line) for line in said.splitlines()]
     return {
         (row["stream"], row["version"], row["type"])
         for row in rows
@@ -167,8 +174,9 @@ def test_nothing_acknowledged_is_lost_or_doubled(tmp_path: Path) -> None:
             f" {len(registrar.promised)} registrations"
         )
         assert sum(killed.values()) >= 2
-        assert good > SECONDS * CALLS_PER_S / 10
-        assert len(registrar.promised) > SECONDS / 5
+        # Something happened; how much of it is the machine's affair.
+        assert good > 0
+        assert registrar.promised
         cluster.stop()
 
 
@@ -178,31 +186,40 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """A command may fail while a node is still busy with its start."""
-
-    def holds() -> bool:
+def eventually(left: Callable[[], int], what: str) -> None:
+    """Until nothing is `left`; it may take its time as long as it gets less. A command may fail
+    while a node is still busy with its start."""
+    least: float = float("inf")
+    until = time.monotonic() + STALL_S
+    while True:
         try:
-            return condition()
-        except ServerError:
-            return False
-
-    await_condition(holds, what, QUIET_S)
+            found = left()
+        except (ServerError, subprocess.TimeoutExpired):
+            found = None
+        if found == 0:
+            return
+        if found is not None and found < least:
+            least = found
+            until = time.monotonic() + STALL_S
+        assert time.monotonic() < until, f"{what}: {least} left, and no fewer for {STALL_S:g} s"
+        time.sleep(0.5)
 
 
 def await_level(cluster: Cluster) -> None:
     """Until no call is up and every node has shipped and read all."""
     for node in cluster.nodes:
-        eventually(lambda node=node: not node.calls(), "the end of all calls")  # type: ignore[misc]
+        eventually(lambda node=node: len(node.calls()), "calls")  # type: ignore[misc]
     for node in cluster.nodes:
-        eventually(lambda node=node: is_level(node), "everything shipped and read")  # type: ignore[misc]
+        eventually(lambda node=node: unread(node), "events to ship and read")  # type: ignore[misc]
 
 
-def is_level(node: ServerProcess) -> bool:
+def unread(node: ServerProcess) -> int:
+    """Events that this node has not shipped, and records that it has not read."""
     status = json.loads(node.run("log", "status", "--json"))
+    if not status["reachable"] or status["lag_records"] < 0:
+        return sys.maxsize
     # Signs of life are written all the time.
-    shipped = status["backlog_events"] < 5 and status["lag_records"] == 0
-    return bool(status["reachable"] and shipped)
+    return max(0, int(status["backlog_events"]) - 4) + int(status["lag_records"])
 
 
 def check_log(
@@ -242,10 +259,10 @@ def check_records(cluster: Cluster, stored: list[Stored]) -> tuple[int, int]:
         with cluster.postgres.connect(database) as connection:
             return [f"call/{row[0]}" for row in connection.execute("SELECT call_id FROM cdrs")]
 
-    eventually(lambda: len(records()) >= len(started), "all call records")
+    eventually(lambda: max(0, len(started) - len(records())), "call records")
     assert sorted(records()) == sorted(started)
     for node in cluster.nodes:
-        outcome = json.loads(node.run("replay", "--all", "--json", timeout_s=600.0))
+        outcome = json.loads(node.run("replay", "--all", "--json", timeout_s=PATIENCE_S))
         assert outcome["different"] == 0, outcome
     with cluster.postgres.connect(database) as connection:
         ((good,),) = connection.execute(

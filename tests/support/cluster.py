@@ -111,7 +111,7 @@ class Cluster:
         states = {row["node"]: row["state"] for row in node.listing("node", "list")}
         return states == dict.fromkeys(self.names, "up")
 
-    def restart_broker(self) -> None:
+    def restart_broker(self, timeout_s: float = READY_S) -> None:
         """After it was killed: start it and wait until it takes connections."""
         self.broker.start()
-        self.broker.wait(time.monotonic() + READY_S)
+        self.broker.wait(time.monotonic() + timeout_s)

@@ -79,7 +79,7 @@ class ServerProcess:
 
     # ---- life
 
-    def start(self) -> None:
+    def start(self, timeout_s: float = START_S) -> None:
         """Start it and wait for ``ready``; later starts take the same ports again."""
         options = [part for listener in self._wanted for part in ("--sip", listener)]
         if "--admin" not in self._options:  # most tests have no use for it
@@ -100,7 +100,7 @@ class ServerProcess:
             target=self._read, args=(self._process, self._inbox), daemon=True
         )
         self._reader.start()
-        self._await_ready(time.monotonic() + START_S)
+        self._await_ready(time.monotonic() + timeout_s)
         self._wanted = [
             f"{host}:{port}/{transport}"
             for transport, (host, port) in self.addresses.items()
