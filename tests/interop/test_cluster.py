@@ -18,8 +18,9 @@ from tests.interop.peers.processes import await_condition
 from tests.interop.peers.raw_phone import RawDialog, RawPhone, a_call_works, connect, end, talk
 from tests.interop.peers.sipp import Sipp, register
 from tests.support.cluster import Cluster
+from tests.support.kafka_broker import killed
 from tests.support.phones import assert_talking
-from tests.support.server_process import DOMAIN, ROOT, ServerProcess
+from tests.support.server_process import DOMAIN, ROOT, ServerError, ServerProcess
 from tests.support.webhook_receiver import Receiver
 
 pytestmark = pytest.mark.needs("kafka-broker", "initdb", "psycopg", "sipp", "pjsua2")
@@ -161,6 +162,42 @@ def test_a_node_that_is_killed(cluster: Cluster, tmp_path: Path) -> None:
         first.await_no_calls()
         register(tmp_path, second.address(), "bob", uas.port, expires_s=0)
     a_call_works(third)
+
+
+def test_phones_come_back_while_kafka_is_away(cluster: Cluster) -> None:
+    """Their node takes them alone and they talk; settings wait; the others learn it afterwards."""
+    first, second, third = cluster.nodes
+    with RawPhone(first, "alice") as caller, RawPhone(first, "dave") as phone:
+        with killed(cluster.broker):
+            await_condition(
+                lambda: "Kafka cannot be reached" in first.log(), "the alarm", 3 * LISTED_S
+            )
+            with pytest.raises(ServerError, match="nothing was changed"):
+                second.create_account("late")
+            # The first one waits until it is certain that nobody else decides.
+            assert caller.register().status == 200
+            assert phone.register().status == 200
+            ours, theirs = connect(caller, phone)
+            talk(caller, ours, phone, theirs)
+            end(caller, ours, phone)
+        with RawPhone(third, "bob") as elsewhere:
+            within(60.0, lambda: elsewhere.register().status == 200)
+            ours, theirs = reach(elsewhere, phone, time.monotonic() + 3 * LISTED_S)
+            talk(elsewhere, ours, phone, theirs)
+            end(elsewhere, ours, phone)
+            assert elsewhere.register(0).status == 200
+        for one in (caller, phone):
+            assert one.register(0).status == 200
+        second.create_account("late")
+    for node in cluster.nodes:
+        added = [
+            event["version"]
+            for event in node.events(
+                "--stream", f"binding/dave@{DOMAIN}", "--type", "binding.added"
+            )
+        ]
+        assert len(added) == 1, "once, everywhere"
+    cluster.await_linked()
 
 
 def test_a_webhook_is_delivered_by_one_node_and_taken_over_when_it_dies(cluster: Cluster) -> None:
