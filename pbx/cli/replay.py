@@ -45,13 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         if arguments.status:
             return _status(arguments, log, database)
-        chosen = arguments.skip or arguments.name
+        chosen = arguments.skip or arguments.name or ""
+        if f"{chosen}s" in PROJECTION_NAMES:
+            chosen += "s"  # `pbx replay cdr`, as in `pbx cdr`
         if chosen and chosen not in PROJECTION_NAMES:
             raise ReadModelError(
                 f"there is no projection {chosen}; there are {', '.join(PROJECTION_NAMES)}"
             )
         if arguments.skip:
-            return _skip(arguments.skip, log, database)
+            return _skip(chosen, log, database)
         names = PROJECTION_NAMES if arguments.all else (chosen,)
         return _replay(arguments, log, database, names)
 

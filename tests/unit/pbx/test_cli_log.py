@@ -416,7 +416,7 @@ class TestReplay:
         assert first.startswith("domains, accounts, bindings, calls, cdrs: 14 events in ")
         assert "events/s), 8 rows" in first
         assert second == "equal to the live tables"
-        outcome = json.loads(pbx("replay", "cdrs", "--json"))
+        outcome = json.loads(pbx("replay", "cdr", "--json"))
         assert (outcome["projections"], outcome["different"]) == (["cdrs"], 0)
 
     def test_differences_are_told_and_files_put_right(
