@@ -132,6 +132,18 @@ class TestAppend:
 
 
 class TestCommit:
+    def test_what_is_decided_alone_is_a_decision_for_this_node(self, log: EventLog) -> None:
+        """All or nothing at the expected version; what it means to others is their log's affair."""
+        rows = [row("binding/x", 0), row("binding/x", 0)]
+        (position,) = log.commit([Decision("binding/x", 0, rows, alone=True)])
+        assert position == log.head()
+        (conflict,) = log.commit([Decision("binding/x", 0, rows, alone=True)])
+        assert isinstance(conflict, Conflict)
+        assert conflict.current_version == 2
+        assert [r.version for r in log.read_stream("binding/x")] == [1, 2]
+        log.append("binding/x", 2, [digit("y")], Meta())
+        assert [r.version for r in log.read_stream("binding/x")] == [1, 2, 3]
+
     def test_a_batch_keeps_its_order_and_answers_each_decision(self, log: EventLog) -> None:
         verdicts = log.commit(
             [
