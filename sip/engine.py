@@ -564,6 +564,15 @@ class SipEngine:
         transaction.respond(status, None, f"{shown}{lines}{core.server_line}", now=now)
         return usage
 
+    def keep_alive(self, flow: Flow) -> None:
+        """Keep a NAT or firewall on the way open: two line ends, which a server ignores
+        (RFC 5626 §3.5.1, RFC 3261 §7.5)."""
+        self._core.send(flow, b"\r\n\r\n")
+
+    def is_up(self, flow: Flow) -> bool:
+        """Whether a flow may still be used; of datagrams nobody knows."""
+        return not flow.reliable or self._core.is_up(flow)
+
     def find_dialog(
         self, call_id: str, local_tag: str, remote_tag: str, *, either_order: bool = False
     ) -> InviteUsage | None:

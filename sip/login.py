@@ -16,14 +16,24 @@ if TYPE_CHECKING:
 
 
 class DigestLogin:
-    """A user name and password; `realm` restricts them to one realm, "" answers any."""
+    """A user name and password; `realm` restricts them to one realm, "" answers any.
 
-    __slots__ = ("_counts", "_password", "realm", "user")
+    With `pin` the first challenge decides who may ask: whoever asks later in another realm, or as
+    server (401) where the first was a proxy (407), gets nothing. Requests inside a call go to an
+    address that the other side chose; a party behind the provider must not get a digest of the
+    provider's password by challenging our BYE.
+    """
 
-    def __init__(self, user: str, password: str, realm: str = "") -> None:
+    __slots__ = ("_counts", "_password", "_pin", "_pinned", "asked_in", "realm", "user")
+
+    def __init__(self, user: str, password: str, realm: str = "", *, pin: bool = False) -> None:
         self.user = user
         self.realm = realm
         self._password = password
+        self._pin = pin
+        self._pinned: tuple[str, str] | None = None
+        self.asked_in = ""
+        """The realm of the challenge that was answered last."""
         self._counts: dict[str, int] = {}
 
     def authorize(
@@ -36,6 +46,13 @@ class DigestLogin:
         header, challenge = found
         if self.realm and challenge.realm != self.realm:
             return []
+        if self._pin:
+            place = (header, challenge.realm)
+            if self._pinned is None:
+                self._pinned = place
+            elif self._pinned != place:
+                return []
+        self.asked_in = challenge.realm
         return [(header, self._answer(challenge, method, uri, cnonce))]
 
     def _answer(self, challenge: Challenge, method: str, uri: str, cnonce: str) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sip.core import Core, Resolve, TargetFailed
+from sip.digest import select_challenge
 from sip.errors import MalformedHeader, RemoteProtocolError
 from sip.flow import Flow, Target
 from sip.headers import parse_retry_after
@@ -28,9 +29,8 @@ if TYPE_CHECKING:
     from sip.timers import Timer
 
 _PORTS: Final = {"udp": 5060, "tcp": 5060, "tls": 5061, "ws": 80, "wss": 443}
-# A server that challenges again after a fresh nonce will do so for ever; one retry covers a
-# stale nonce, the second a proxy and a registrar that both ask.
-_AUTHORIZATION_TRIES: Final = 2
+# A proxy and a server that both ask, and a nonce that went stale meanwhile.
+_AUTHORIZATION_TRIES: Final = 3
 
 
 class RequestHandler(Protocol):
@@ -80,6 +80,7 @@ class ClientRequest:
         "_authorized",
         "_cancel_extra",
         "_cancelled",
+        "_challenges",
         "_deadline",
         "_hops",
         "_located",
@@ -91,6 +92,7 @@ class ClientRequest:
         "body",
         "call_id_line",
         "contact",
+        "contact_shown",
         "core",
         "cseq",
         "cseq_source",
@@ -101,6 +103,7 @@ class ClientRequest:
         "from_line",
         "handler",
         "in_dialog",
+        "located",
         "max_forwards",
         "method",
         "next_hop",
@@ -175,6 +178,12 @@ class ClientRequest:
         self._cancel_extra = ""
         self._authorization = ""
         self._authorized = 0
+        self._challenges: dict[tuple[str, str], Response] = {}
+        """What was answered, by field and realm: each asks in every attempt from then on."""
+        self.contact_shown = ""
+        """The Contact line of the last attempt: where it left from decides what stands there."""
+        self.located: tuple[Target, ...] = ()
+        """Every server that the URI led to, best first; none if the URI itself named it."""
 
     @property
     def to(self) -> Flow | Target | None:
@@ -228,6 +237,7 @@ class ClientRequest:
             return
         self._may_switch = False  # the resolver knew the size
         self._hops = list(targets)
+        self.located = tuple(targets)
         self._was_resolved = True
         if self._hops:
             self._attempt(now)
@@ -256,6 +266,7 @@ class ClientRequest:
         branch = core.new_branch()
         via = side.via + branch
         contact = "" if self.contact is None else self.contact + side.contact_at
+        self.contact_shown = contact
         body = self.body
         text = (
             f"{self.method} {self.uri} SIP/2.0\r\n{via}{side.via_end}{self.route_lines}"
@@ -375,16 +386,30 @@ class ClientRequest:
 
     def _authorize(self, transaction: ClientTransaction, response: Response, now: float) -> bool:
         """Repeat the request with credentials (RFC 3261 §22.2, §8.1.3.5)."""
-        if self.credentials is None or self._cancelled or self._authorized >= _AUTHORIZATION_TRIES:
+        credentials = self.credentials
+        if credentials is None or self._cancelled or self._authorized >= _AUTHORIZATION_TRIES:
             return False
+        found = select_challenge(response)
+        if found is None:
+            return False
+        field, challenge = found
+        place = (field, challenge.realm)
+        if place in self._challenges and not challenge.stale:
+            return False  # the same again means that the password is wrong (RFC 7616 §3.3)
         core = self.core
         cnonce = f"{core.rng.getrandbits(64):016x}"
+        method, uri, body = self.method, self.uri, self.body
         try:
-            headers = self.credentials.authorize(response, self.method, self.uri, self.body, cnonce)
+            headers = list(credentials.authorize(response, method, uri, body, cnonce))
+            if not headers:
+                return False
+            # A proxy that was content with the attempt before wants to be in this one, too.
+            for other, asked in self._challenges.items():
+                if other != place:
+                    headers += credentials.authorize(asked, method, uri, body, cnonce)
         except RemoteProtocolError:
             return False
-        if not headers:
-            return False
+        self._challenges[place] = response
         self._authorized += 1
         self._authorization = "".join([f"{name}: {value}\r\n" for name, value in headers])
         self.cseq = self.cseq + 1 if self.cseq_source is None else self.cseq_source.next_cseq()

@@ -39,6 +39,7 @@ from pbx.admin.rights import server as of_server
 from pbx.admin.syntax import Syntax
 from pbx.admin.unsupported import UNSUPPORTED
 from pbx.objects.server_keys import IP_LISTS
+from pbx.trunks.records import read_record
 
 _D: Final = "newSettings:dictionary"
 _ALL: Final = of_server(ALL_DOMAINS)
@@ -302,11 +303,11 @@ def _record_rows() -> Iterator[Row]:
         change,
         signal_rules.update_account,
     )
-    for noun, key, code, allowed in (
-        ("RSIPS", "RSIP", "CanModifyRSIP", "RSIPAllowed"),
-        ("RPOPS", "RPOP", "CanModifyRPOP", "RPOPAllowed"),
+    for noun, key, code, allowed, check in (
+        ("RSIPS", "RSIP", "CanModifyRSIP", "RSIPAllowed", read_record),
+        ("RPOPS", "RPOP", "CanModifyRPOP", "RPOPAllowed", None),
     ):
-        get, replace = records.named_records(key, code, allowed)
+        get, replace = records.named_records(key, code, allowed, check)
         yield _row(f"GETACCOUNT{noun}", "accountName", read, get, "dictionary by name")
         yield _row(
             f"SETACCOUNT{noun}",

@@ -53,8 +53,9 @@ class Call:
 
     __slots__ = (
         "_bridge_serial", "_leg_serial", "account", "answered_at", "bridge", "bridges", "caller",
-        "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs", "negotiating",
-        "node", "pair", "releasing", "setup", "started_ns", "state", "transfer", "urgent",
+        "came_by", "charged", "claimed_by", "counted", "end", "ended_at", "id", "journal", "legs",
+        "negotiating", "node", "pair", "releasing", "setup", "started_ns", "state", "transfer",
+        "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -66,12 +67,18 @@ class Call:
         now: float,
         *,
         program: bool = False,
+        charged: str = "",
+        came_by: str = "",
     ) -> None:
-        """`program`: a program makes this call."""
+        """`account` is the authenticated caller's, empty for a stranger; `charged` whose call it is
+        if that is another account: one whose provider sent it, as `came_by` tells. `program`: a
+        program makes this call."""
         self.node = node
         self.started_ns = node.clock.wall_ns()
         self.id = node.new_id(self.started_ns)
         self.account = account
+        self.charged = charged or account
+        self.came_by = came_by
         self.journal = Journal(
             node.log, self.id, actor=account or "stranger", tenant=tenant, started=now
         )

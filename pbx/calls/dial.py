@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from sip.events import InviteAnswered, InviteFailed, InviteProgress
     from sip.flow import Target
     from sip.message import Response
+    from sip.request import Authorizer
 
 
 class Contact(NamedTuple):
@@ -51,6 +52,11 @@ class Contact(NamedTuple):
     """Redirects that led here, the first one first."""
     counted: str = ""
     """Account whose limit of calls is to be taken before this is tried; empty if it was."""
+    login: Authorizer | None = None
+    """Answers challenges of this address, in the INVITE and in all that follows inside the call."""
+    shown: Presentation | None = None
+    """Who this address is told that calls, unless the caller is anonymous: a gateway knows us by a
+    number of its own. None: as everybody is told."""
 
 
 class Failure(NamedTuple):
@@ -227,20 +233,29 @@ class Dial:
         elif contact.account and shown.asserted:
             # RFC 3325 §5: only inside the trust domain, which ends at our own accounts.
             headers = [*headers, ("P-Asserted-Identity", f"<{shown.asserted}>")]
+        to = self.to
+        path = contact.path if contact.account else (*options.route, *contact.path)
+        if contact.shown is not None and call.caller.program:
+            # A program says itself how a gateway is called, as whom, and perhaps by which way.
+            path = options.route or contact.path
+        elif contact.shown is not None:
+            to = f"<{contact.uri}>"  # what was dialled here means nothing there
+            if shown is not ANONYMOUS:
+                shown = contact.shown
         usage = call.node.engine.invite(
             contact.uri,
-            to=self.to,
+            to=to,
             from_=shown.from_,
             now=now,
             headers=headers,
             body=self._body,
             target=contact.target,
-            route=(*options.route, *contact.path) if not contact.account else contact.path,
+            route=path,
             call_id=self._call_id(),
             reliable="supported" if self.reliable else "off",
             session_expires=options.session_expires_s,
             max_forwards=self.max_forwards,
-            credentials=options.credentials if not contact.account else None,
+            credentials=options.credentials or contact.login,
         )
         leg = Leg(call, usage, self.role, contact.account)
         leg.target_uri = contact.uri
@@ -310,6 +325,14 @@ class Dial:
         reason = event.response.reason if event.response is not None else event.cause
         leg.ended(cause.failure(status, by, reason), now)
         self.legs.remove(leg)
+        if status in (401, 407) and not leg.account:
+            refused = leg.usage.credentials is not None
+            problem = (
+                "it does not accept the user name or the password we have for it"
+                if refused
+                else "it wants credentials, and no gateway with its address is configured"
+            )
+            self._call.decided("gateway", f"{leg.target_uri}: {status}", problem, now)
         if 300 <= status < 400 and event.response is not None:
             self._redirected(leg, event.response, now)
         else:

@@ -40,8 +40,11 @@ from pbx.router import (
     Unknown,
     UnknownPolicy,
 )
+from pbx.router.e164 import NumberingPlan, numbering_plan
 from pbx.router.table import usable_table
 
+_ACCOUNT_DEFAULTS: Final = "account-defaults"
+_PLAN_KEYS: Final = frozenset({"PSTNAreaCode", "PSTNNationalPrefix", "PSTNInternationalPrefix"})
 _DOMAIN_DEFAULTS: Final = "domain-defaults"
 """Section of the server's settings for domains without a value of their own."""
 #: Settings of a domain that the Router goes by: action, address, address when none is given.
@@ -116,7 +119,11 @@ class Directory:
         self._names: dict[str, NamedObject] = {}
         """``name@domain`` of every object, and of every alias -> its account."""
         self._telnums: dict[str, Account] = {}
-        """Digits of a telephone number -> the account it is assigned to."""
+        """Digits of a telephone number, world-wide ones where the plan can place it -> the account
+        it is assigned to."""
+        self._plan_settings: dict[str, str] = {}
+        self._plan: NumberingPlan | None = None
+        """How numbers are written at this server; None if nobody said."""
         self._accounts = 0
         self._own_hosts: frozenset[str] = frozenset()
         self._limits = LimitBook()
@@ -173,8 +180,13 @@ class Directory:
 
     def telnum(self, number: str) -> str:
         """Address of the account that a telephone number is assigned to, or ''."""
-        account = self._telnums.get(number.removeprefix("+"))
+        account = self._telnums.get(self._digits(number))
         return "" if account is None else account.address
+
+    def _digits(self, number: str) -> str:
+        """``84951234567`` and ``+74951234567`` are one number where 8 is dialled for +7."""
+        placed = "" if self._plan is None else self._plan.e164(number)
+        return (placed or number).removeprefix("+")
 
     def unknown(self, domain: str, kind: Kind) -> UnknownPolicy:
         """What a domain does with names it does not know."""
@@ -316,11 +328,37 @@ class Directory:
 
     def _set_telnums(self, account: Account, telnums: tuple[str, ...]) -> None:
         for number in account.telnums:
-            if self._telnums.get(number.removeprefix("+")) is account:
-                del self._telnums[number.removeprefix("+")]
+            digits = self._digits(number)
+            if self._telnums.get(digits) is account:
+                del self._telnums[digits]
         account.telnums = telnums
         for number in telnums:
-            self._telnums[number.removeprefix("+")] = account
+            self._telnums[self._digits(number)] = account
+
+    def _plan_changed(self, event: ServerSettingsChanged) -> None:
+        """The defaults of all accounts say where the server is."""
+        changed = {key: event.values[key] for key in _PLAN_KEYS if key in event.values}
+        touched = _PLAN_KEYS.intersection(event.removed).union(changed)
+        if not touched:
+            return
+        kept = {key: text for key, text in self._plan_settings.items() if key not in touched}
+        kept.update({key: text for key, text in changed.items() if isinstance(text, str)})
+        self._plan_settings = kept
+        self._plan = None
+        if "PSTNAreaCode" in kept:
+            try:
+                self._plan = numbering_plan(
+                    kept["PSTNAreaCode"],
+                    kept.get("PSTNNationalPrefix"),
+                    kept.get("PSTNInternationalPrefix"),
+                )
+            except ValueError:
+                self._plan = None  # for gateways by name, or of before forms were looked at
+        holders = dict.fromkeys(self._telnums.values())
+        self._telnums = {}
+        for account in holders:
+            for number in account.telnums:
+                self._telnums.setdefault(self._digits(number), account)
 
     def _object_changed(self, stream: str, event: Event) -> None:
         address = stream.partition("/")[2]
@@ -369,6 +407,8 @@ class Directory:
             section, name = SETTINGS, stream.removeprefix("domain/")
         else:
             section, name = _DOMAIN_DEFAULTS, ""
+            if event.section == _ACCOUNT_DEFAULTS:
+                self._plan_changed(event)
         if event.section != section:
             return
         held = self._settings.get(name, {})

@@ -28,12 +28,12 @@ from pbx.calls.leg import Leg
 from pbx.calls.limits import CallLimits
 from pbx.calls.locations import Locations
 from pbx.calls.peers import PeerTable
-from pbx.calls.ports import LogPort, MediaPort, Rng
+from pbx.calls.ports import Arrival, LogPort, MediaPort, NoTrunks, Rng, TrunkPort
 from pbx.calls.registration import Registration
 from pbx.calls.requests import Requests
 from pbx.calls.routing import Router
 from pbx.calls.rulebook import Rulebook
-from pbx.calls.services import Services
+from pbx.calls.services import NoApplications, Services
 from pbx.calls.subscriptions import Subscriptions
 from pbx.calls.timers import Timers
 from pbx.domain import blacklist
@@ -97,6 +97,8 @@ class SignalNode:
         self.limits = CallLimits(self.directory, config.calls_per_account)
         self.rulebook = Rulebook()
         self.services = Services(self)
+        self.trunks: TrunkPort = NoTrunks()
+        self.router.programs = self._runs_programs
         self.guard = Guard(config)
         engine.limit_refusals(self._deserves_refusal)
         self.authenticator = Authenticator(self, nonce_secret or rng.getrandbits(256).to_bytes(32))
@@ -142,12 +144,14 @@ class SignalNode:
         self.peers.fold(f"node/{self.config.node}", started)
         self.note(started)
         self.locations.arm(now)
+        self.trunks.start(now)
 
     def stop(self, now: float, stopped: Callable[[], None]) -> None:
         """Refuse new work, end every call, then call `stopped`."""
         self.stopping = True
         self._on_stopped = stopped
         self.subscriptions.stop(now)
+        self.trunks.stop(now)
         for call in list(self.calls.values()):
             call.finish(STOPPED, now)
         self._maybe_stopped()
@@ -176,10 +180,13 @@ class SignalNode:
             if record.node != self.config.node:
                 self.locations.fold(stream, record.version, record.event, record.node)
                 self.locations.arm(self.now())
+        elif stream.startswith("trunk/"):
+            self.trunks.apply(record)
         elif stream.startswith("node/"):
             changed = self.peers.fold(stream, record.event, record.time_ns)
             if changed and changed != self.config.node:
                 self.engine.forget_node(changed)
+                self.trunks.apply(record)
         else:
             self.configured(stream, record.event)
             if stream.startswith("account/"):
@@ -199,6 +206,14 @@ class SignalNode:
             self.consult.forget(stream.removeprefix("account/"))
         self.rulebook.apply(stream, event)
         self.limits.apply(stream, event)
+        self.trunks.configured(stream, event)
+
+    def use_trunks(self, trunks: TrunkPort) -> None:
+        """Take `trunks` into service; before any event of the configuration."""
+        self.trunks = self.router.trunks = trunks
+
+    def _runs_programs(self) -> bool:
+        return not isinstance(self.services.applications, NoApplications)
 
     def note(self, event: LogEvent) -> None:
         """Append a fact about this node."""
@@ -233,6 +248,7 @@ class SignalNode:
             **self.locations.statistics(),
             **self.subscriptions.statistics(),
             **self.guard.statistics(),
+            **self.trunks.statistics(),
         }
 
     # Events.
@@ -312,7 +328,16 @@ class SignalNode:
         if unacceptable is not None:
             usage.reject(unacceptable.status, unacceptable.reason, now=now, once=True)
             return
-        identity = authenticator.inviter(usage, request, flow, now)
+        arrival = self.trunks.arrival(request, flow)
+        identity: Identity | None
+        if arrival is not None:
+            # Let in by where it comes from and what it names; a stranger in everything else.
+            request = arrival.request
+            event = sip_events.InviteReceived(usage, request, flow)
+            usage.credentials = arrival.login
+            identity = Identity("", arrival.account.rpartition("@")[2])
+        else:
+            identity = authenticator.inviter(usage, request, flow, now)
         if identity is None:
             return
         replaces_text = request.first("Replaces")
@@ -334,14 +359,14 @@ class SignalNode:
         if replaces is None and not urgent and self.consult.routes:
             question = self.router.unanswered(request.request_uri, identity.account)
         if question is None:
-            self._begin(event, identity, replaces, now)
+            self._begin(event, identity, replaces, now, arrival)
             return
 
         def answered(later: float) -> None:
             if self.stopping and not usage.ended:
                 self._refuse_for_now(usage, later)
             elif not usage.ended:
-                self._begin(event, identity, None, later)
+                self._begin(event, identity, None, later, arrival)
 
         self.consult.resolve(question, answered)
 
@@ -351,10 +376,19 @@ class SignalNode:
         identity: Identity,
         replaces: Replaces | None,
         now: float,
+        arrival: Arrival | None = None,
     ) -> None:
         """The call is let in."""
         self.calls_total += 1
-        call = Call(self, event.usage, identity.account, identity.tenant, now)
+        call = Call(
+            self,
+            event.usage,
+            identity.account,
+            identity.tenant,
+            now,
+            charged="" if arrival is None else arrival.account,
+            came_by="" if arrival is None else arrival.reason,
+        )
         if replaces is None:
             call.begin(event.request, event.flow, now)
         else:

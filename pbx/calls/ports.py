@@ -1,4 +1,4 @@
-"""What call control needs of the rest, as protocols: log, media, applications, randomness.
+"""What call control needs of the rest, as protocols: log, media, applications, trunks, randomness.
 
 The signal role gives the real ones (``pbx.signal``), the simulator its own; both run the same
 call control. Everything here is called from one thread and never blocks.
@@ -6,20 +6,26 @@ call control. Everything here is called from one thread and never blocks.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from media.ng.figures import LegMedia
-from pbx.eventlog import Meta
+from pbx.eventlog import Meta, Record
 from pbx.kernel.events import Event
 from pbx.rules.facts import Value
 from pbx.rules.vocabulary import Subject
 
 if TYPE_CHECKING:
     from pbx.calls.call import Call
+    from pbx.calls.dial import Contact
     from pbx.calls.leg import Leg
     from pbx.calls.program import ProgramUsage
+    from sip.events import ResponseReceived
+    from sip.flow import Flow
+    from sip.message import Request
+    from sip.request import Authorizer
 
 
 class LogPort(Protocol):
@@ -254,3 +260,93 @@ class EffectsPort(Protocol):
     def push(self, account: str, text: str, now: float) -> str:
         """Wake the mobile devices of an account; empty if it is under way, else why not."""
         ...
+
+
+class RequestOwner(ABC):
+    """Who sent a request outside any dialog, as its ``user``, and wants the responses."""
+
+    @abstractmethod
+    def responded(self, event: ResponseReceived, now: float) -> None:
+        """A response, provisional ones too, or why there will be none."""
+
+
+class Arrival(NamedTuple):
+    """A call that a provider sends to a contact that we registered with it."""
+
+    request: Request
+    """Addressed to the target of the registration, the caller's number as it is written here."""
+    account: str
+    """Whose registration it is: the call counts as one of this account."""
+    reason: str
+    """By which registration it came, for the log."""
+    login: Authorizer | None = None
+    """Answers challenges to our requests inside the call."""
+
+
+class ThroughGateway(NamedTuple):
+    """How an address is called through a gateway, or why it is not."""
+
+    contact: Contact | None
+    note: str
+    """Which gateway and why it; without a contact what is missing."""
+
+
+class TrunkPort(Protocol):
+    """Other telephone systems: providers we register with, gateways we call through."""
+
+    def configured(self, stream: str, event: Event) -> None:
+        """Fold one event of the configuration."""
+        ...
+
+    def apply(self, record: Record) -> None:
+        """Fold one event of a stream ``trunk/…`` or ``node/…``."""
+        ...
+
+    def start(self, now: float) -> None:
+        """The configuration is complete: register."""
+        ...
+
+    def stop(self, now: float) -> None:
+        """Take registrations back; nothing waits for the answers."""
+        ...
+
+    def arrival(self, request: Request, flow: Flow) -> Arrival | None:
+        """What an INVITE is if a provider sent it to a contact of ours; None: something else."""
+        ...
+
+    def through(self, contact: Contact, account: str) -> ThroughGateway:
+        """`contact`, an address elsewhere, as `account` may call it: with its credentials if the
+        address is at a gateway of the account, else as it is and without a note."""
+        ...
+
+    def gateway_call(self, number: str, gateway: str, account: str) -> ThroughGateway:
+        """`number` through the account's gateway of that name; '' is its first."""
+        ...
+
+    def statistics(self) -> dict[str, int]:
+        """Table sizes."""
+        ...
+
+
+class NoTrunks:
+    """A server without other telephone systems."""
+
+    def configured(self, stream: str, event: Event) -> None: ...
+
+    def apply(self, record: Record) -> None: ...
+
+    def start(self, now: float) -> None: ...
+
+    def stop(self, now: float) -> None: ...
+
+    def arrival(self, request: Request, flow: Flow) -> Arrival | None:
+        return None
+
+    def through(self, contact: Contact, account: str) -> ThroughGateway:
+        return ThroughGateway(contact, "")
+
+    def gateway_call(self, number: str, gateway: str, account: str) -> ThroughGateway:
+        return ThroughGateway(None, "this server knows no gateways")
+
+    def statistics(self) -> dict[str, int]:
+        return {}

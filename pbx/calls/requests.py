@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from pbx.calls import cause
 from pbx.calls.message_rules import MessageRules
+from pbx.calls.ports import RequestOwner
 from pbx.calls.presentation import of_caller
 from pbx.calls.program import ProgramUsage
 from pbx.domain.calls import LegDigit
@@ -120,12 +121,16 @@ class Requests:
                 content_type=request.first("Content-Type") or "text/plain",
                 target=contact.target,
                 route=contact.path,
+                credentials=contact.login,
                 user=pending,
             )
 
     def message_response(self, event: ResponseReceived, now: float) -> None:
         """A branch of a MESSAGE answered (or did not)."""
         pending = event.client.user
+        if isinstance(pending, RequestOwner):
+            pending.responded(event, now)
+            return
         if not isinstance(pending, PendingMessage):
             return
         if event.response is not None:

@@ -4,7 +4,9 @@
 of an account, of every member of a group, an address of another server. A foreign address may be
 called by our accounts, by trusted sources, and by anybody for whom a ``Relay:`` record or an object
 of ours (a forwarder, a group) made it. What of it an account may call says its class of service
-(:mod:`.call_classes`).
+(:mod:`.call_classes`). At a gateway of the caller it is called with the gateway's credentials;
+``gatewaycaller``, the application of that work, is carried out here when no program of that name
+can run, and for calls for help, which depend on no program.
 """
 
 from __future__ import annotations
@@ -14,12 +16,13 @@ from typing import Final, NamedTuple, Protocol
 from urllib.parse import quote
 
 from pbx import router
-from pbx.calls.call_classes import CallClasses
+from pbx.calls.call_classes import GATEWAY_PROGRAM, CallClasses
 from pbx.calls.consult import Answer, Question, Reply
 from pbx.calls.consult import Kind as Questioned
 from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
 from pbx.calls.emergency import Emergency
+from pbx.calls.ports import NoTrunks, TrunkPort
 from pbx.domain.calls import CallRouted
 from pbx.router import Address, AddressError, Kind, Module, Outcome, Rule, shown_steps
 from pbx.router.address import address_of, dialled_number
@@ -50,6 +53,9 @@ class Route(NamedTuple):
     """Of a group: everybody in it, groups in groups expanded, each with its own contacts."""
     barred: bool = False
     """The caller's class of service has it not: nothing of it may be tried."""
+    built_in: bool = False
+    """The decision is an application whose work is done by calling `contacts`, without a program.
+    """
 
     @property
     def discarded(self) -> bool:
@@ -59,8 +65,9 @@ class Route(NamedTuple):
     @property
     def application(self) -> bool:
         """A program answers; `decision` says which."""
-        decision = self.decision
-        return decision is not None and decision.outcome in _PROGRAMS and not self.barred
+        if self.barred or self.built_in or self.decision is None:
+            return False
+        return self.decision.outcome in _PROGRAMS
 
     @property
     def runs(self) -> bool:
@@ -107,6 +114,12 @@ def _as_dialled(found: router.Route, uri: SipUri) -> bool:
     return all(step.rule in _UNCHANGED for step in found.steps)
 
 
+def _noted(found: router.Route, note: str) -> router.Route:
+    """The decision with one more step: through which gateway, and why that one."""
+    step = router.Step(Rule.GATEWAY, found.address, None, note)
+    return found._replace(steps=(*found.steps, step))
+
+
 class Router:
     """See the module."""
 
@@ -121,6 +134,9 @@ class Router:
         """What has to be asked elsewhere before a decision is final."""
         self.answer: Callable[[Question], Answer | None] = lambda question: None
         """What was answered, as far as it is known."""
+        self.trunks: TrunkPort = NoTrunks()
+        self.programs: Callable[[], bool] = lambda: True
+        """Whether applications can run; filled in by whoever runs calls."""
 
     def identity(self, account: str) -> str:
         """The URI an authenticated account is known by to others."""
@@ -145,14 +161,17 @@ class Router:
                 # (A number that ENUM does not tell is no question: the tables know its way.)
                 return Route([], 480, "who knows such names does not answer now", "", found)
             found = self._told(found, question, answer, caller)
-        if caller and not (self._emergency is not None and self._emergency.is_emergency(uri)):
+        urgent = self._emergency is not None and self._emergency.is_emergency(uri)
+        if caller and not urgent:
             refusal = self.classes.refusal(caller, address, found)
             if refusal:
                 return Route([], 403, refusal, "", found, barred=True)
         if found.outcome is Outcome.GROUP:
             return self._group(found, caller)
         may_leave = bool(caller) or trusted or found.relay
-        return self._reached(found, uri, may_leave=may_leave)
+        # A stranger's call for help is not ours to carry: anybody could set the police on us.
+        urgent = urgent and (bool(caller) or trusted)
+        return self._reached(found, uri, caller, may_leave=may_leave, urgent=urgent)
 
     def unanswered(self, uri: SipUri | OpaqueUri, caller: str) -> Question | None:
         """What has to be asked before `uri` can be routed; None: nothing, or the answer is here."""
@@ -193,7 +212,13 @@ class Router:
         return told._replace(steps=(*before, step, *told.steps))
 
     def _reached(
-        self, found: router.Route, uri: SipUri | OpaqueUri | None, *, may_leave: bool
+        self,
+        found: router.Route,
+        uri: SipUri | OpaqueUri | None,
+        caller: str,
+        *,
+        may_leave: bool,
+        urgent: bool = False,
     ) -> Route:
         """One destination; `uri` is what was dialled, None for a group's member."""
         outcome = found.outcome
@@ -210,8 +235,10 @@ class Router:
         if outcome is Outcome.FOREIGN:
             if not may_leave:
                 return Route([], 403, "strangers may not relay", "", found)
-            return self._foreign(found, uri)
+            return self._foreign(found, uri, caller)
         if outcome is Outcome.APPLICATION:
+            if found.detail.lower() == GATEWAY_PROGRAM and (urgent or not self.programs()):
+                return self._gateway(found, caller, urgent=urgent)
             # There is nothing to ring; who can start programs looks at the decision.
             return Route([], 480, f"application {found.address}", "", found)
         if outcome is Outcome.TASK:
@@ -236,11 +263,33 @@ class Router:
             raise AddressError(uri.text, 5, "a telephone number")
         return Address(number, caller.partition("@")[2])
 
-    def _foreign(self, found: router.Route, uri: SipUri | OpaqueUri | None) -> Route:
+    def _foreign(self, found: router.Route, uri: SipUri | OpaqueUri | None, caller: str) -> Route:
         contact = self._foreign_contact(found, uri)
         if contact is None:
             return Route([], 480, f"{found.address} is reached by {found.module.value} only")
+        if caller:
+            reached, note = self.trunks.through(contact, caller)
+            if note:
+                found = _noted(found, note)
+                contact = reached or contact
         return Route([contact], 0, f"{found.host} is outside: resolved by DNS", "", found)
+
+    def _gateway(self, found: router.Route, caller: str, *, urgent: bool) -> Route:
+        """``gatewaycaller{number,gateway}`` (PBX applications reference §9)."""
+        number, gateway, *_ = (*(found.parameters or ()), "", "")
+        if not number:
+            return Route([], 484, "no number for the gateway", "", found, built_in=True)
+        # A call for help is made by the account of the application if its caller has none.
+        account = caller or (found.account if urgent else "")
+        if not account:
+            reason = "only accounts call through gateways"
+            return Route([], 403, reason, "", found, built_in=True)
+        contact, note = self.trunks.gateway_call(number, gateway, account)
+        if contact is None and urgent and account != found.account:
+            contact, note = self.trunks.gateway_call(number, gateway, found.account)
+        if contact is None:
+            return Route([], 403, note, "", found, built_in=True)
+        return Route([contact], 0, note, "", _noted(found, note), built_in=True)
 
     def _foreign_contact(
         self, found: router.Route, uri: SipUri | OpaqueUri | None
@@ -268,7 +317,7 @@ class Router:
         members: list[Route] = []
         steps = list(group.steps)
         for found in router.fan_out(group, Kind.SIGNAL, self._directory, caller=caller):
-            member = self._reached(found, None, may_leave=found.relay)
+            member = self._reached(found, None, caller, may_leave=found.relay)
             members.append(member)
             reached = member.contacts
             note = f"{len(reached)} contacts" if reached else found.reason or "nothing to ring"

@@ -112,14 +112,19 @@ class Setup:
             # Neither limits nor rules stand between a caller and help.
             call.decided("emergency", "no limits, no rules", request.uri, now)
         call.urgent = urgent
+        if call.came_by:
+            call.decided("trunk", call.charged, call.came_by, now)
         usage = call.caller.usage
         counted = not (isinstance(usage, ProgramUsage) and usage.counted_elsewhere)
         refusal = None
         if counted and not urgent:
-            refusal = node.limits.admit(call.account, call.counted, now, outgoing=True)
+            outgoing = bool(call.account)
+            refusal = node.limits.admit(call.charged, call.counted, now, outgoing=outgoing)
         if refusal is not None:
             call.decided("limit", "refused", refusal, now)
-            end = End(403, EndCause.LIMIT, 21, EndedBy.SERVER, refusal)
+            # Who calls too much is refused; who is called too much is busy.
+            status, q850 = (403, 21) if call.account else (486, 17)
+            end = End(status, EndCause.LIMIT, q850, EndedBy.SERVER, refusal)
             call.finish(end, now)
             return
         if node.rulebook.present and not urgent:

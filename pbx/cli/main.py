@@ -35,6 +35,7 @@ COMMANDS: Final = (
     "report",
     "registrations",
     "mailbox",
+    "trunk",
     "node",
     "erase",
     "keys",

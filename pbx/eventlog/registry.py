@@ -38,6 +38,7 @@ CATEGORY_OF_PREFIX: Final[dict[str, str]] = {
     "binding": "pbx.bindings",
     "node": "pbx.nodes",
     "login": "pbx.nodes",
+    "trunk": "pbx.nodes",
     "message": "pbx.messages",
     "mailbox": "pbx.messages",
 }

@@ -68,15 +68,26 @@ def check(kind: str, section: str, values: Mapping[str, Value]) -> None:
 
 
 def _check_value(key: Key, value: Value) -> None:
+    if key.per_gateway:
+        if isinstance(value, dict):
+            for item in value.values():
+                _check_form(key, item)
+            return
+        if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+            return  # a dictionary as it is typed into a form; who uses it reads it
+    _check_form(key, value)
+    if key.name == "ServiceClasses" and isinstance(value, dict):
+        for settings in value.values():
+            if isinstance(settings, dict):
+                check(ACCOUNT, "settings", settings)
+
+
+def _check_form(key: Key, value: Value) -> None:
     try:
         key.form.read(value)
     except ValueError:
         secret = "" if key.secret else value
         raise WrongValue(key.name, secret, key.form.words) from None
-    if key.name == "ServiceClasses" and isinstance(value, dict):
-        for settings in value.values():
-            if isinstance(settings, dict):
-                check(ACCOUNT, "settings", settings)
 
 
 class Unused(NamedTuple):

@@ -77,6 +77,7 @@ class Rule(Enum):
     CALLER = "caller"
     UNKNOWN = "unknown name"
     MEMBER = "group member"
+    GATEWAY = "gateway"
     FINAL = "result"
 
 

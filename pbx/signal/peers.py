@@ -15,6 +15,7 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from pbx.calls.peers import PeerTable
@@ -29,6 +30,8 @@ CONNECT_S: Final = 2.0
 """Until connected and greeted: a phone's INVITE is repeated meanwhile, later it is no use."""
 BACK_OFF_S: Final = (0.2, 5.0)
 """First and longest pause before another try; what comes meanwhile fails at once."""
+LOST_S: Final = 4.0
+"""A node that is started anew is back before that."""
 MAX_BUFFERED_BYTES: Final = 4_194_304
 """Some thousand messages on the way to one node."""
 MAX_TOKENS: Final = 16_384
@@ -73,6 +76,18 @@ class Peers:
             Received(flow.transport, flow.local, flow.remote, data)
         ):
             log.debug("a message for node %s is lost: it cannot be reached", node)
+
+    def unreachable(self, nodes: Iterable[str]) -> frozenset[str]:
+        """Which of `nodes` have refused connections, or not answered, for :data:`LOST_S`.
+
+        Asking keeps a connection to each of them, so that their end is noticed.
+        """
+        lost = set()
+        for node in nodes:
+            outgoing = self._to(node)
+            if outgoing is not None and outgoing.is_lost():
+                lost.add(node)
+        return frozenset(lost)
 
     def statistics(self) -> dict[str, int]:
         """Connections by direction, and those of others that have proved nothing (yet)."""
@@ -167,6 +182,8 @@ class _Outgoing:
         self._serial = 0
         self._back_off_s = BACK_OFF_S[0]
         self._not_before = 0.0
+        self._down_since = 0.0
+        """Since when every connection fails; 0: none has."""
         self._closed = False
 
     @property
@@ -182,6 +199,14 @@ class _Outgoing:
         if len(self._tokens) > MAX_TOKENS:
             self._tokens.popitem(last=False)
         return True
+
+    def is_lost(self) -> bool:
+        """Whether connections have failed for long; tries one if there is none."""
+        loop = self._peers._loop
+        if self._connection is None and self._connecting is None and not self._closed:
+            if loop.time() >= self._not_before:
+                self._connecting = loop.create_task(self._connect())
+        return 0.0 < self._down_since <= loop.time() - LOST_S
 
     def write(self, frame: Send | Received) -> bool:
         if self._connection is not None:
@@ -233,6 +258,7 @@ class _Outgoing:
                 self._node,
                 str(error) or "time-out",
             )
+            self._down_since = self._down_since or peers._loop.time()
             self._not_before = peers._loop.time() + self._back_off_s
             self._back_off_s = min(2 * self._back_off_s, BACK_OFF_S[1])
             self._connecting = None
@@ -243,6 +269,7 @@ class _Outgoing:
             return
         self._connecting = None
         self._back_off_s = BACK_OFF_S[0]
+        self._down_since = 0.0
         self._connection = connection
         log.info("linked with node %s", self._node)
         for frame in self._take_waiting():

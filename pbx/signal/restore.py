@@ -25,6 +25,8 @@ log = logging.getLogger("pbx.signal")
 
 PEER_TYPES: Final = ("node.started.v1", "node.stopped.v1", "node.drain-set.v1")
 """What tells of other nodes; heartbeats are many more."""
+TRUNK_TYPES: Final = ("trunk.claimed.v1", "trunk.registered.v1", "trunk.removed.v1")
+"""What tells how to go on as the same client of a registrar; signs of life are many more."""
 
 #: Records at the end of the log looked at for the node's last sign of life.
 _TAIL: Final = 2000
@@ -43,8 +45,11 @@ def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: boo
         else:
             node.configured(record.stream, record.event)
         position = max(position, record.position)
-    for record in event_log.read(category="pbx.nodes", types=PEER_TYPES):
-        node.peers.fold(record.stream, record.event, record.time_ns)
+    for record in event_log.read(category="pbx.nodes", types=(*PEER_TYPES, *TRUNK_TYPES)):
+        if record.stream.startswith("node/"):
+            node.peers.fold(record.stream, record.event, record.time_ns)
+        else:
+            node.trunks.apply(record)
     name = node.config.node
     projected = read_projected(data, event_log, name)
     if clustered:

@@ -43,6 +43,7 @@ from pbx.signal.mail import SignalMail
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.restore import restore
+from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
 from pbx.voice.files import StockFiles
 from sip.endpoint import (
@@ -239,11 +240,14 @@ class _Signal:
             )
             mail.waiting.changed = self._messages_changed
             self.node.read_stream = event_log.read_stream
+            clustered = self._settings.cluster.link != "off"
+            self.trunks = Trunks(self.node, clustered=clustered)
+            self.node.use_trunks(self.trunks)
             position = restore(
                 event_log,
                 self._context.data.path,
                 self.node,
-                clustered=self._settings.cluster.link != "off",
+                clustered=clustered,
             )
             self.endpoint = self._endpoint()
             effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
@@ -525,6 +529,7 @@ class _Signal:
         except OSError as error:
             raise Fatal(f"cluster.link {cluster.link}: {error.strerror or error}") from error
         self.endpoint.peers = self._peers
+        self.trunks.lost_nodes = self._peers.unreachable
         return host_port(host, port)
 
     async def _stop(self) -> None:
@@ -538,9 +543,11 @@ class _Signal:
                 await stopped.wait()
         except TimeoutError:
             log.warning("some calls could not be ended in time")
-        # A dialog lives on until its BYE is answered: give that its first retransmissions.
+        # A dialog lives on until its BYE is answered, a registration with a provider until that
+        # has let us go: give both their first retransmissions.
         for _ in range(int(min(patience_s, _BYE_PATIENCE_S) / _STEP_S)):
-            if not self.engine.statistics()["dialogs"]:
+            leaving = self.trunks.statistics()["trunks_leaving"]
+            if not leaving and not self.engine.statistics()["dialogs"]:
                 break
             await asyncio.sleep(_STEP_S)
 

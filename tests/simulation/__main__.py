@@ -65,6 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     )  # fmt: skip
     parser.add_argument("--no-faults", action="store_true", help="perfect network, no crashes")
     parser.add_argument("--no-media", action="store_true", help="without the media service")
+    parser.add_argument("--providers", type=int, default=0, help="providers to register with")
     parser.add_argument("--plant", choices=sorted(PLANTS), help="run with this bug in the product")
     parser.add_argument(
         "--trace", type=int, nargs="?", const=0, default=None, metavar="CALL",
@@ -83,6 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
                 names=tuple(chosen.scenario),
                 faults=not chosen.no_faults,
                 media=not chosen.no_media,
+                providers=chosen.providers,
                 plant=chosen.plant or "",
             )
             world, breaches, rate = run_seed(options)

@@ -154,6 +154,7 @@ def judge(world: World) -> list[Breach]:
             by_call_id[story.start.sip_call_id].append(story)
     for plan in world.plans:
         breaches += [Breach(text, plan) for text in _judge_plan(world, plan, by_call_id)]
+    breaches += [Breach(text) for text in world.providers.left_behind()]
     breaches += [Breach(text) for text in leftovers(world)]
     breaches += [Breach(text) for text in compare_read_models(world, told)]
     return breaches

@@ -21,6 +21,7 @@ from pbx.script.environment import Level
 from pbx.script.offline.files import OfflineFiles
 from pbx.script.offline.run import stock_directory
 from pbx.signal.restore import restore
+from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
 from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
 from sip.engine import SipEngine
@@ -105,6 +106,8 @@ class ServerProcess:
             ),
             nonce_secret=host.nonce_secret,
         )
+        self.trunks = Trunks(self.node)
+        self.node.use_trunks(self.trunks)
         self.voice: Voice | None = None
         if host.programs and self.ng is not None:
             self.voice = compose(

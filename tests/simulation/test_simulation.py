@@ -44,6 +44,14 @@ def test_every_invariant_holds_where_programs_answer(seed: int, calls: int) -> N
 
 
 @pytest.mark.slow
+def test_registrations_with_providers_survive_everything(seed: int) -> None:
+    """The same faults, and twenty registrars that judge what the server sends them."""
+    options = Options(seed=seed, calls=200, rate=2.0, providers=20)
+    _, breaches, _ = run_seed(options)
+    assert not breaches, report(options, breaches, trace=True)
+
+
+@pytest.mark.slow
 def test_one_seed_gives_one_history_whatever_the_hash_seed() -> None:
     """Nothing depends on the order of sets, on addresses in memory or on real time."""
     digests = set()

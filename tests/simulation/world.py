@@ -25,6 +25,7 @@ from pbx.kernel.events import Event
 from pbx.rules import parse_rules
 from tests.simulation import scenarios
 from tests.simulation.media import MediaHost
+from tests.simulation.provider import Providers
 from tests.simulation.readmodel import LiveReadModel
 from tests.simulation.scenarios import Account, Cast, Scenario
 from tests.simulation.server import ServerHost
@@ -74,6 +75,8 @@ class Options:
     """Accounts with one phone."""
     triples: int = 24
     """Accounts with three phones."""
+    providers: int = 0
+    """Providers that the server registers with all the time."""
     plant: str = ""
     """A bug of :mod:`.planted` that is in the product; only for the command."""
     trace: int = 0
@@ -91,6 +94,8 @@ class Options:
             parts.append("--no-faults")
         if not self.media:
             parts.append("--no-media")
+        if self.providers:
+            parts.append(f"--providers {self.providers}")
         if self.plant:
             parts.append(f"--plant {self.plant}")
         return " ".join(parts)
@@ -146,6 +151,7 @@ class World:
         """Phones without network."""
         self._started = 0
         self._populate()
+        self.providers = self._provide()
 
     def stream(self, name: str) -> Random:
         """An independent generator: adding draws in one place leaves the others alone."""
@@ -167,6 +173,13 @@ class World:
                 for index, name in enumerate(names):
                     self._add_phone(name, user, password, number, index, rng)
                 self._idle[kind].append(Account(user, names))
+
+    def _provide(self) -> Providers:
+        accounts = [f"u{number:03d}@{DOMAIN}" for number in range(self.options.providers)]
+        providers = Providers(self.network, self.server.address, accounts)
+        for stream, event in providers.records():
+            self.log.append(stream, ANY_VERSION, [event], Meta(actor="sim"))
+        return providers
 
     def _create_account(self, user: str, password: str) -> None:
         secret = f"{user}:{DOMAIN}:{password}".encode()
@@ -240,6 +253,12 @@ class World:
         self.scheduler.run_until(self.clock.now + SETTLE_S)
         if self.server.process is None:
             self.scheduler.run_until(self.clock.now + 10.0)
+        process = self.server.process
+        trunks = None if process is None else process.trunks
+        self.problems += self.providers.breaches(trunks)
+        if process is not None and trunks is not None:
+            trunks.stop(self.clock.now)
+            process.pump()
         # What a registrar promised must hold to the end, and end when asked.
         self.check_bindings("at the end")
         for phone in self.phones.values():

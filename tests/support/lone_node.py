@@ -7,7 +7,7 @@ tests of what strangers send. What leaves the node is kept by destination in :at
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import md5, sha256
 from random import Random
@@ -18,9 +18,10 @@ from pbx.calls.node import SignalNode
 from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
 from pbx.domain.bindings import BindingAdded
 from pbx.eventlog import MemoryLog, Meta, Record
+from pbx.trunks.trunks import Trunks
 from sip.core import CloseFlow, EngineConfig, Forward, Output, Resolve, Transmit
 from sip.engine import SipEngine
-from sip.flow import Address, Flow, elsewhere, node_of
+from sip.flow import Address, Flow, Target, elsewhere, node_of
 from tests.support.clock import Scheduler
 from tests.support.fake_phone.wire import Heard, authorization
 from tests.support.sim_log import SimulatedLogWriter
@@ -56,6 +57,10 @@ class LoneNode:
         self.domain = domain
         self.sent: dict[Address, list[bytes]] = defaultdict(list)
         self.closed: list[CloseFlow] = []
+        self.hosts: dict[str, list[Address]] = {}
+        """What names elsewhere resolve to; others do not exist."""
+        self.servers: dict[Address, Callable[[bytes], None]] = {}
+        """Who gets what is sent to an address, instead of :attr:`sent`."""
         self.events = MemoryLog(node=name, clock=self.clock)
         if cluster is not None:
             self.events = cluster.join(self, name, self.events)
@@ -77,6 +82,8 @@ class LoneNode:
             nonce_secret=b"\x07" * 32,
         )
         self.node.read_stream = self.events.read_stream
+        self.trunks = Trunks(self.node, clustered=cluster is not None)
+        self.node.use_trunks(self.trunks)
         if not self.events.head():
             created = [DomainCreated(name=domain)]
             self.events.append(f"domain/{domain}", 0, created, Meta(actor="test"))
@@ -112,6 +119,10 @@ class LoneNode:
         self.engine.receive_datagram(data, Flow("udp", self.local, source), self.clock.now)
         self.pump()
         return self.sent[source][before:]
+
+    def serve(self, address: Address, receive: Callable[[bytes], None]) -> None:
+        """Have `receive` get what is sent to an address."""
+        self.servers[address] = receive
 
     def connect(self, source: Address = ("203.0.113.9", 40_000)) -> Flow:
         """A TCP connection from `source`."""
@@ -170,9 +181,15 @@ class LoneNode:
                     self.engine.transport_failed(to, output.token, self.clock.now)
                 return
             remote = to.remote if isinstance(to, Flow) else (to.host, to.port)
-            self.sent[remote].append(output.data)
+            server = self.servers.get(remote)
+            if server is None:
+                self.sent[remote].append(output.data)
+            else:
+                self.scheduler.at(self.clock.now, server, output.data)
         elif isinstance(output, Resolve):
-            self.engine.resolved(output.query, [], self.clock.now)
+            host = output.uri.partition(":")[2].rpartition("@")[2].partition(";")[0]
+            found = [Target("udp", *place) for place in self.hosts.get(host, ())]
+            self.engine.resolved(output.query, found, self.clock.now)
         elif isinstance(output, CloseFlow):
             self.closed.append(output)
 

@@ -12,7 +12,9 @@ from pbx.admin.syntax import Arguments
 from pbx.data import IpAddress, Value
 from pbx.domain.accounts import AccountCreated
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
+from pbx.domain.configuration import RECORDS
 from pbx.domain.logins import Logins, logins_of
+from pbx.domain.trunks import NOTHING, PREFIX, TrunkState, evolve_trunks
 from pbx.kernel.errors import DomainError
 from pbx.settings_changes import Target
 
@@ -46,6 +48,9 @@ def _elements(c: Context, address: str) -> dict[str, Value]:
     contacts: list[Value] = [*_contacts(c, address)]
     if contacts:
         found["SIPContacts"] = contacts
+    trunks = _trunks(c, address)
+    if trunks:
+        found["RSIP"] = trunks
     return found
 
 
@@ -60,6 +65,34 @@ def _login_elements(logins: Logins) -> dict[str, Value]:
             found[prefix] = _moment(entry.time_ns)
             found[address_key] = IpAddress(ipaddress.ip_address(entry.address))
     return found
+
+
+def _trunks(c: Context, address: str) -> dict[str, Value]:
+    """How the registrations with providers are, by record name (Telephony reference §9)."""
+    configuration = c.configuration(Target("account", address)).section(RECORDS)
+    records = configuration.get("RSIP")
+    if not isinstance(records, dict):
+        return {}
+    state = NOTHING
+    for record in c.service.log.read_stream(f"{PREFIX}{address}"):
+        state = evolve_trunks(
+            state, record.event, version=record.version, node=record.node, time_ns=record.time_ns
+        )
+    return {name: _trunk(state.of(name)) for name in records}
+
+
+def _trunk(state: TrunkState) -> dict[str, Value]:
+    shown: dict[str, Value] = {"state": state.state}
+    if state.reason:
+        shown["lastError"] = state.reason
+    if state.contact:
+        shown["contact"] = state.contact
+    for key, time_ns in (
+        ("since", state.since_ns), ("expires", state.expires_ns), ("nextTime", state.next_ns),
+    ):  # fmt: skip
+        if time_ns:
+            shown[key] = _moment(time_ns)
+    return shown
 
 
 def _contacts(c: Context, address: str) -> list[str]:

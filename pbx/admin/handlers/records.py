@@ -6,6 +6,7 @@ are kept in the section ``records`` of the object's configuration.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
@@ -17,15 +18,21 @@ from pbx.domain import configuration as conf
 from pbx.kernel.errors import DomainError
 from pbx.objects.forms import read_number
 from pbx.settings_changes import THE_SERVER, Target
+from pbx.trunks.records import RecordKey
 
 MAX_RECORDS: Final = 100
 """Of one kind and object: each is a registration or a rule to look at on every call."""
 _PERIODS: Final = ("day", "week", "month", "year")
 
 
-def named_records(key: str, code: str, allowed: str) -> tuple[Handler, Handler]:
+def named_records(
+    key: str,
+    code: str,
+    allowed: str,
+    check: Callable[[RecordKey, dict[str, Value]], object] | None = None,
+) -> tuple[Handler, Handler]:
     """GET and SET of a dictionary of records by name. `allowed` is the setting that lets the owner
-    change them, `code` the right of administrators."""
+    change them, `code` the right of administrators; `check` raises ``ValueError``."""
 
     def get(c: Context, a: Arguments) -> Result:
         return Result(_of_account(c, c.account(a)).get(key, {}))
@@ -40,6 +47,11 @@ def named_records(key: str, code: str, allowed: str) -> tuple[Handler, Handler]:
         for name, record in records.items():
             if not name or not isinstance(record, dict):
                 raise DomainError(f"incorrect data format: the record {name!r} is a dictionary")
+            if check is not None:
+                try:
+                    check(RecordKey(address, name), record)
+                except ValueError as error:
+                    raise DomainError(f"record {name}: {error}") from None
         _store(c, Target("account", address), key, records)
 
     return get, replace

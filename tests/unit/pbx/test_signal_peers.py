@@ -7,6 +7,7 @@ import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from unittest.mock import patch
 
 from pbx.calls.peers import PeerTable
 from pbx.domain.nodes import NodeStarted
@@ -179,3 +180,22 @@ async def test_a_node_that_started_again_is_found_at_its_new_address() -> None:
         assert a.peers.transmit(flow, b"two", "t")
         assert (await loop.sock_recvfrom(phone, 100))[0] == b"two"
         await again.aclose()
+
+
+@in_loop
+async def test_a_node_that_takes_no_connections_is_lost_until_it_does() -> None:
+    """Nobody has to send something first: asking is enough."""
+    async with nodes() as (a, b, _phone):
+        assert a.peers.unreachable(["b", "mars"]) == frozenset()
+        await eventually(lambda: a.peers.statistics()["peers"] == 1)
+        with patch("pbx.signal.peers.LOST_S", 0.0):
+            assert a.peers.unreachable(["b"]) == frozenset()
+            await b.peers.aclose()
+            await eventually(lambda: a.peers.unreachable(["b"]) == frozenset({"b"}))
+            b.peers = Peers("b", SECRET, b.table, b.endpoint)
+            await b.start()
+            await eventually(lambda: a.peers.unreachable(["b"]) == frozenset())
+        with patch("pbx.signal.peers.LOST_S", 3600.0):
+            await b.peers.aclose()
+            await eventually(lambda: a.peers.statistics()["peers"] == 0)
+            assert a.peers.unreachable(["b"]) == frozenset(), "it may just start anew"

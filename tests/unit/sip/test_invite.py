@@ -1020,12 +1020,13 @@ def test_challenge_is_answered() -> None:
 
 
 def test_challenges_that_are_not_answered() -> None:
-    """No credentials, another realm, nothing we know, or again and again."""
+    """No credentials, another realm, nothing we know; the same once more; stale for ever."""
     for login, challenge, tries in (
         (None, 'Digest realm="r", nonce="n"', 1),
         (DigestLogin("a", "b", realm="other"), 'Digest realm="r", nonce="n"', 1),
         (DigestLogin("a", "b"), "Basic x", 1),
-        (DigestLogin("a", "b"), 'Digest realm="r", nonce="n"', 3),
+        (DigestLogin("a", "b"), 'Digest realm="r", nonce="n"', 2),
+        (DigestLogin("a", "b"), 'Digest realm="r", nonce="n", stale=true', 4),
     ):
         pair = EnginePair()
         pair.call(credentials=login)
@@ -1038,6 +1039,49 @@ def test_challenges_that_are_not_answered() -> None:
         assert pair.alice.take(InviteFailed).status == 401
         pair.settle()
         pair.assert_empty()
+
+
+def test_a_proxy_and_a_server_that_both_ask_get_both_answers() -> None:
+    """RFC 3261 §22.3: the proxy wants its own again beside the other, each with a new count."""
+    pair = EnginePair()
+    pair.call(credentials=DigestLogin("a", "b"))
+    asked = [
+        (407, "Proxy-Authenticate", 'Digest realm="p", qop="auth", nonce="n1"'),
+        (401, "WWW-Authenticate", 'Digest realm="s", qop="auth", nonce="n2"'),
+    ]
+    for status, name, challenge in asked:
+        pair.transfer("INVITE")
+        usage = pair.bob.take(InviteReceived).usage
+        usage.reject(status, None, [(name, challenge)], now=pair.now)
+        pair.transfer(f"{status} INVITE")
+        pair.transfer("ACK")
+    pair.transfer("INVITE")
+    event = pair.bob.take(InviteReceived)
+    proxy = digest.credentials_for(event.request, "p", "Proxy-Authorization")
+    server = digest.credentials_for(event.request, "s", "Authorization")
+    assert proxy is not None
+    assert server is not None
+    assert (proxy.nc, server.nc) == (2, 1)
+    event.usage.reject(486, now=pair.now)
+    pair.settle()
+    assert pair.alice.take(InviteFailed).status == 486
+    pair.assert_empty()
+
+
+def test_who_asked_first_is_the_only_one_to_get_an_answer() -> None:
+    """A party behind the provider challenges our BYE to get a digest of the provider's password."""
+    login = DigestLogin("a", "b", pin=True)
+
+    def answers(line: bytes) -> int:
+        response = parse_message(b"SIP/2.0 " + line + b', nonce="n", qop="auth"\r\n\r\n')
+        assert not isinstance(response, Request)
+        return len(login.authorize(response, "BYE", "sip:x", b"", "c"))
+
+    proxy = b'407 x\r\nProxy-Authenticate: Digest realm="provider"'
+    assert answers(proxy) == 1
+    assert answers(b'401 x\r\nWWW-Authenticate: Digest realm="provider"') == 0
+    assert answers(b'407 x\r\nProxy-Authenticate: Digest realm="thief"') == 0
+    assert answers(proxy) == 1
 
 
 def test_nonce_counts_grow() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from pbx.domain.bindings import BindingAdded, BindingRemoved
 from pbx.domain.nodes import SourceBlocked
+from pbx.domain.trunks import TrunkFailed, TrunkRegistered, TrunkRemoved
 from pbx.eventlog import ANY_VERSION, Meta
 from tests.support.admin_lab import MASTER, AdminLab, Peer
 
@@ -196,3 +197,46 @@ def test_a_conflict_is_told_once(lab: AdminLab, master: Peer) -> None:
     assert master.say("GETACCOUNTSETTINGS a") == ["201 {RealName=Jo;}"]
     assert helper.say("SETACCOUNTSETTINGS a {CallsLimit=3;}") == ["200 OK"]
     assert master.say("GETACCOUNTSETTINGS a") == ["201 {CallsLimit=3;}"]
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ("{p={};}", "record p: domain names the registrar"),
+        ('{p={domain="a b";};}', "record p: domain: a b is no host"),
+        ("{p={domain=x.un;period=soon;};}", "record p: period: 'soon' is no time"),
+        ("{p={domain=x.un;};q={domain=x.un;via=(a);};}", "record q: via is a string in one line"),
+    ],
+)
+def test_a_registration_that_cannot_be_made_is_refused(
+    lab: AdminLab, master: Peer, record: str, problem: str
+) -> None:
+    master.say("CREATEACCOUNT a")
+    head = lab.log.head()
+    (reply,) = master.say(f"SETACCOUNTRSIPS a {record}")
+    assert reply.startswith(f"501 {problem}")
+    assert lab.log.head() == head
+
+
+def test_how_registrations_are(lab: AdminLab, master: Peer) -> None:
+    """Telephony reference §9: by record name, for records that are there."""
+    master.say("CREATEACCOUNT a", "SETACCOUNTRSIPS a {p={domain=x.un;};q={domain=y.un;};}")
+    assert master.say("GETACCOUNTINFO a KEY RSIP") == ["201 {p={state=new;};q={state=new;};}"]
+    later = lab.clock.wall_ns() + 60_000_000_000
+    registered = TrunkRegistered(
+        record="p", registrar="sip:x.un", address="sip:a@x.un", contact="sip:t@192.0.2.1",
+        token="t", sip_call_id="c", cseq=1, expires_ns=later, next_ns=later,
+    )  # fmt: skip
+    failed = TrunkFailed(
+        record="q", registrar="sip:y.un", kind="unreachable", status=408,
+        reason="y.un does not answer", attempt=1, next_ns=later,
+    )  # fmt: skip
+    gone = TrunkRemoved(record="r", reason="removed")
+    stream = "trunk/a@corpx.un"
+    lab.log.append(stream, ANY_VERSION, [registered, failed, gone], Meta(actor="node:lab"))
+    (reply,) = master.say("GETACCOUNTINFO a KEY RSIP")
+    assert reply.startswith('201 {p={contact="sip:t@192.0.2.1";expires=#T01-01-2030_00:17:40;')
+    assert 'q={lastError="y.un does not answer";nextTime=' in reply
+    assert ";r={" not in reply
+    master.say("SETACCOUNTRSIPS a {}")
+    assert master.say("GETACCOUNTINFO a KEY RSIP") == ['201 ""']

@@ -52,6 +52,7 @@ from pbx.eventlog import Meta
 from pbx.kernel.errors import ClusterAway
 from pbx.kernel.events import Event
 from pbx.rules import parse_rules
+from pbx.trunks.trunks import Trunks
 from sip.core import EngineConfig, Output, Resolve, TargetFailed, Transmit
 from sip.digest import ha1
 from sip.engine import SipEngine
@@ -255,6 +256,8 @@ class Lab:
             directory=self.directory,
             nonce_secret=b"\x07" * 32,
         )
+        self.trunks = Trunks(self.node)
+        self.node.use_trunks(self.trunks)
         self.phones: dict[str, Phone] = {}
         self.dialogs: dict[str, Dialog] = {}
         self.sent_uri: dict[str, str] = {}

@@ -208,3 +208,32 @@ def test_what_becomes_of_unknown_names(directory: Directory) -> None:
     assert directory.unknown("example.org", Kind.SIGNAL).action is Unknown.REJECT
     directory.apply("domain/example.org", DomainDeleted(name="example.org"))
     assert directory.unknown("example.org", Kind.MAIL) == rerouted
+
+
+def test_numbers_are_found_however_they_are_written(directory: Directory) -> None:
+    """The area code of the server's account defaults places them; before it is set nothing is."""
+    directory.apply(ALICE, AccountTelnumsSet(telnums=("8 (495) 123-45-67", "402")))
+    assert directory.telnum("+74951234567") == ""
+    place = ServerSettingsChanged(section="account-defaults", values={"PSTNAreaCode": "7(495)"})
+    directory.apply("server", place)
+    for written in ("+74951234567", "84951234567", "4951234567", "1234567", "81074951234567"):
+        assert directory.telnum(written) == "alice@example.org", written
+    assert directory.telnum("402") == "alice@example.org", "no number of the world: as it is"
+    assert directory.telnum("+84951234567") == ""
+    prefix = ServerSettingsChanged(
+        section="account-defaults", values={"PSTNNationalPrefix": "9", "PSTNFromName": "$"}
+    )
+    directory.apply("server", prefix)
+    assert directory.telnum("84951234567") == "", "it is written with a prefix of other places"
+    directory.apply(ALICE, AccountTelnumsSet(telnums=("9 (495) 123-45-67",)))
+    assert directory.telnum("94951234567") == "alice@example.org"
+    directory.apply(ALICE, AccountTelnumsSet(telnums=()))
+    assert directory.telnum("+74951234567") == ""
+    directory.apply(ALICE, AccountTelnumsSet(telnums=("+74951234567",)))
+    for values in ({"PSTNAreaCode": {"gwru": "7"}}, {"PSTNAreaCode": "nowhere"}):
+        directory.apply("server", ServerSettingsChanged(section="account-defaults", values=values))
+        assert directory.telnum("+74951234567") == "alice@example.org"
+        assert directory.telnum("94951234567") == ""
+    gone = ServerSettingsChanged(section="account-defaults", removed=("PSTNAreaCode",))
+    directory.apply("server", gone)
+    assert directory.telnum("84951234567") == ""

@@ -135,3 +135,22 @@ def test_a_template_gives_what_differs_from_the_defaults() -> None:
 )  # fmt: skip
 def test_secrets_by_name(name: str, value: Value, secret: bool) -> None:
     assert is_secret(name, value) is secret
+
+
+@pytest.mark.parametrize(
+    ("value", "right"),
+    [
+        ("voip1.un", True),
+        ({"gwru": "10.1.1.1", "gwus": "sipprov.net"}, True),
+        ("{gwru=10.1.1.1;gwus=sipprov.net;}", True),
+        ({"gwru": ["10.1.1.1"]}, False),
+        (["voip1.un"], False),
+    ],
+)
+def test_settings_of_gateways_may_be_given_by_gateway(value: Value, right: bool) -> None:
+    for kind, section in (("account", "settings"), ("domain", "account-defaults")):
+        if right:
+            check(kind, section, {"PSTNGatewayDomain": value})
+        else:
+            with pytest.raises(WrongValue, match="PSTNGatewayDomain: expected a string"):
+                check(kind, section, {"PSTNGatewayDomain": value})
