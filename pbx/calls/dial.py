@@ -22,7 +22,7 @@ from pbx.calls.presentation import (
     Presentation,
     diversion_fields,
 )
-from pbx.calls.program import OutgoingOptions
+from pbx.calls.program import OutgoingOptions, ProgramUsage
 from pbx.domain.calls import CallDecided, LegCreated
 from sip.errors import RemoteProtocolError
 from sip.registrar import qvalue
@@ -255,7 +255,7 @@ class Dial:
             reliable="supported" if self.reliable else "off",
             session_expires=options.session_expires_s,
             max_forwards=self.max_forwards,
-            credentials=options.credentials or contact.login,
+            credentials=self._credentials(contact),
         )
         leg = Leg(call, usage, self.role, contact.account)
         leg.target_uri = contact.uri
@@ -280,6 +280,12 @@ class Dial:
                 elapsed_ms=call.journal.elapsed_ms(now),
             )
         )
+
+    def _credentials(self, contact: Contact) -> Authorizer | None:
+        """What answers challenges; our own phones have no claim to any."""
+        if contact.account:
+            return None
+        return self._options.credentials or contact.login
 
     def _call_id(self) -> str | None:
         """What a program chose; several INVITEs never share it."""
@@ -325,8 +331,9 @@ class Dial:
         reason = event.response.reason if event.response is not None else event.cause
         leg.ended(cause.failure(status, by, reason), now)
         self.legs.remove(leg)
-        if status in (401, 407) and not leg.account:
-            refused = leg.usage.credentials is not None
+        usage = leg.usage
+        if status in (401, 407) and not leg.account and not isinstance(usage, ProgramUsage):
+            refused = usage.credentials is not None
             problem = (
                 "it does not accept the user name or the password we have for it"
                 if refused
