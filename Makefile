@@ -74,7 +74,7 @@ types: $(VENV)/.installed-test ## mypy, strict
 imports: $(VENV)/.installed-test ## Who may import whom (import-linter)
 	$(BIN)/lint-imports --no-cache
 
-schemas: $(VENV)/.installed-test ## Publish the schemas of the events (docs/schemas) anew
+schemas: $(VENV)/.installed-test ## Publish the schemas of events and API (docs/schemas) anew
 	$(BIN)/pbx log schema --out docs/schemas
 
 check: lint types imports sanitize test ## What CI runs

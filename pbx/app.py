@@ -87,7 +87,7 @@ def _admin(context: RoleContext) -> int:
 
 
 def _web(context: RoleContext) -> int:
-    from pbx.web_role import run
+    from pbx.rest.role import run
 
     return run(context)
 

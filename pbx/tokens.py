@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
-from pbx.commands import DOMAIN, Aggregate, execute, load
+from pbx.commands import ACCOUNT, DOMAIN, Aggregate, execute, load
 from pbx.domain import accounts, tokens
-from pbx.domain.tokens import NO_TOKEN, TokenState
+from pbx.domain.tokens import GRANTS, NO_TOKEN, TokenState
 from pbx.eventlog import EventLog, Meta
 from pbx.eventlog.feed import FeedLog
 from pbx.eventlog.folded import Folded
@@ -54,11 +54,20 @@ def create_token(
     name: str,
     scopes: Sequence[str],
     domain: str = "",
+    account: str = "",
     expires_ns: int = 0,
     now_ns: int,
     random: RandomBytes,
 ) -> Issued:
-    """Make a token. Raises :class:`DomainError` or ``LogUnavailable``."""
+    """Make a token; with `account` it is for that account's domain and has that account's rights.
+
+    Raises :class:`DomainError` or ``LogUnavailable``.
+    """
+    if account:
+        name, of_domain = accounts.account_address(account)
+        if not load(log, ACCOUNT, accounts.account_stream(name, of_domain)).exists:
+            raise DomainError(f"there is no account {name}@{of_domain}; see: pbx account list")
+        account, domain = f"{name}@{of_domain}", domain or of_domain
     if domain:
         domain = accounts.domain_name(domain)
         if not load(log, DOMAIN, accounts.domain_stream(domain)).exists:
@@ -78,6 +87,7 @@ def create_token(
             domain=domain,
             expires_ns=expires_ns,
             now_ns=now_ns,
+            account=account,
         ),
         Meta(actor=actor, tenant=domain),
     )
@@ -114,6 +124,8 @@ class Principal:
     scopes: frozenset[str]
     domain: str = ""
     """The only domain it may see; empty: all."""
+    account: str = ""
+    """Whose rights it has in that domain; empty: nobody's."""
 
     @property
     def actor(self) -> str:
@@ -121,8 +133,10 @@ class Principal:
         return f"token:{self.token_id}"
 
     def may(self, scope: str) -> bool:
-        """Whether `scope` is granted; ``admin`` grants all."""
-        return scope in self.scopes or "admin" in self.scopes
+        """Whether `scope` is granted; ``admin`` grants all, those of ``GRANTS`` some."""
+        if scope in self.scopes or "admin" in self.scopes:
+            return True
+        return any(scope in GRANTS.get(held, ()) for held in self.scopes)
 
 
 class TokenDirectory:
@@ -154,4 +168,6 @@ class TokenDirectory:
 
 
 def _principal(state: TokenState) -> Principal:
-    return Principal(state.token_id, state.name, frozenset(state.scopes), state.domain)
+    return Principal(
+        state.token_id, state.name, frozenset(state.scopes), state.domain, state.account
+    )

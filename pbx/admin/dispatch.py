@@ -19,6 +19,7 @@ from pbx.domain import accounts
 from pbx.domain import configuration as conf
 from pbx.domain.accounts import Secrets
 from pbx.domain.configuration import Configuration
+from pbx.eventlog import EventLog
 from pbx.kernel.errors import DomainError
 from pbx.objects.keys import Table
 from pbx.settings_changes import SettingsChanges, Target, read
@@ -42,16 +43,31 @@ class Result(NamedTuple):
 class Context:
     """One command in the name of somebody."""
 
-    def __init__(self, service: AdminService, client: Client, authority: Authority) -> None:
+    def __init__(
+        self,
+        service: AdminService,
+        client: Client,
+        authority: Authority,
+        *,
+        log: EventLog | None = None,
+        erase: Callable[[str], object] | None = None,
+    ) -> None:
+        """`log` stands for the service's own, for who collects or guards what is appended; `erase`
+        for its way to destroy a key, for who does that later."""
         self.service = service
         self.client = client
         self.authority = authority
+        self.log = service.log if log is None else log
         self.origin = f"{client.protocol.lower()}:{client.address}"
         """Where the command came from, for the log."""
-        actor = authority.address
-        self.changes = SettingsChanges(service.log, actor=actor, origin=self.origin)
+        self.actor = authority.actor
+        """As the log names who asks."""
+        self.changes = SettingsChanges(self.log, actor=self.actor, origin=self.origin)
         self.administration = Administration(
-            service.log, actor=actor, erase=service.erase, inventory=service.world.inventory
+            self.log,
+            actor=self.actor,
+            erase=service.erase if erase is None else erase,
+            inventory=service.world.inventory,
         )
 
     @property
@@ -99,13 +115,13 @@ class Context:
 
     def section(self, target: Target, section: str) -> dict[str, Value]:
         """A dictionary as it is shown; a later SET of this client refers to this version."""
-        configuration, version = read(self.service.log, target)
+        configuration, version = read(self.log, target)
         self.client.saw(target.stream, section, version)
         return configuration.section(section)
 
     def configuration(self, target: Target) -> Configuration:
         """All dictionaries of an object."""
-        return read(self.service.log, target)[0]
+        return read(self.log, target)[0]
 
     def update(self, target: Target, section: str, values: Value) -> None:
         """Merge into a dictionary; what this administrator may not change is left out."""
@@ -124,7 +140,7 @@ class Context:
 
     def _wrote(self, target: Target, section: str) -> None:
         """What this client wrote, it knows."""
-        self.client.saw(target.stream, section, read(self.service.log, target)[1])
+        self.client.saw(target.stream, section, read(self.log, target)[1])
 
     def permitted(self, values: Value, table: Table) -> dict[str, Value]:
         """What of new settings this administrator may change: the rest is silently left out."""
@@ -207,6 +223,26 @@ def dispatch(context: Context, line: str) -> Result | None:
     return row.handler(context, arguments)
 
 
+def carry_out(context: Context, name: str, arguments: Arguments) -> Value:
+    """A command by its name and its parameters, for who has them without a line of text.
+
+    `arguments` are of the kinds that the syntax of the command says. Raises as :func:`dispatch`.
+    """
+    from pbx.admin import table
+
+    row = table.COMMANDS[name]
+    _require(context, row, arguments)
+    result = row.handler(context, arguments)
+    return None if result is None else result.value
+
+
+def require(context: Context, name: str, arguments: Arguments) -> None:
+    """Raises :class:`CliError` unless whoever asks may give the command `name` about that."""
+    from pbx.admin import table
+
+    _require(context, table.COMMANDS[name], arguments)
+
+
 def _require(context: Context, row: Row, arguments: Arguments) -> None:
     """Raises unless whoever asks may do what the row is."""
     needs, authority = row.needs, context.authority
@@ -267,5 +303,6 @@ def require_texts(value: Value, what: str) -> list[str]:
 
 
 __all__ = [
-    "Context", "Handler", "Result", "Row", "conf", "dispatch", "number", "require_texts", "text",
+    "Context", "Handler", "Result", "Row", "carry_out", "conf", "dispatch", "number", "require",
+    "require_texts", "text",
 ]  # fmt: skip

@@ -54,6 +54,8 @@ class HttpReply:
     status: int
     body: str = ""
     headers: tuple[tuple[str, str], ...] = field(default=(("Content-Type", TEXT),))
+    delay_s: float = 0.0
+    """Keep the answer back for so long: guessing is made slow."""
 
 
 def http_command(service: AdminService, request: HttpRequest) -> HttpReply:
@@ -71,7 +73,7 @@ def http_command(service: AdminService, request: HttpRequest) -> HttpReply:
     try:
         outcome = service.perform(client, login)
         if isinstance(outcome, Refused):
-            return _unauthorized()
+            return _unauthorized(outcome.delay_s)
         line = _command_of(request)
         if line is None:
             return HttpReply(400, "give one parameter named command\n")
@@ -87,9 +89,13 @@ def http_command(service: AdminService, request: HttpRequest) -> HttpReply:
             return HttpReply(550, f"{code} {text}\n")
 
 
-def _unauthorized() -> HttpReply:
-    headers = (("WWW-Authenticate", 'Basic realm="Ringlog", charset="UTF-8"'),)
-    return HttpReply(401, "515 incorrect password or account name\n", headers)
+def _unauthorized(delay_s: float = 0.0) -> HttpReply:
+    """The same for an unknown name, a wrong password and a lock: what it is stays untold."""
+    headers = (
+        ("WWW-Authenticate", 'Basic realm="Ringlog", charset="UTF-8"'),
+        ("Content-Type", TEXT),
+    )
+    return HttpReply(401, "515 incorrect password or account name\n", headers, delay_s)
 
 
 def _is_allowed(service: AdminService, peer: str) -> bool:

@@ -87,10 +87,17 @@ class Authority:
     rights: frozenset[str]
     server_rights: frozenset[str]
     """Empty for an account of a secondary domain."""
+    known_as: str = ""
+    """What the log calls who asks, where that is no account; empty: the address."""
 
     @property
     def address(self) -> str:
         return f"{self.name}@{self.domain}"
+
+    @property
+    def actor(self) -> str:
+        """As the log names who asks."""
+        return self.known_as or self.address
 
     @property
     def is_master(self) -> bool:

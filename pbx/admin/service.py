@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 from pbx.admin import credentials
 from pbx.admin.credentials import NOBODY, Plain, Stored
@@ -68,6 +68,7 @@ class AdminConfig:
 
 
 CountCalls: TypeAlias = Callable[[str, str, int], int]
+T = TypeVar("T")
 
 
 class AdminService:
@@ -118,6 +119,24 @@ class AdminService:
                 # A defect costs its command, not the connection and not the service.
                 log.exception("a command of %s failed", client.account or client.address)
                 return Refused(GENERAL, "internal error, see the log of the server")
+
+    def within(
+        self,
+        client: Client,
+        authorize: Callable[[], Authority],
+        work: Callable[[Context], T],
+        *,
+        log: EventLog | None = None,
+        erase: Callable[[str], object] | None = None,
+    ) -> T:
+        """Do `work` as one command, in the name of whom `authorize` gives, as of the newest event.
+
+        For who gives commands by their parameters (:func:`~pbx.admin.dispatch.carry_out`). What is
+        raised within is the caller's to answer.
+        """
+        with self._lock:
+            self.world.catch_up()
+            return work(Context(self, client, authorize(), log=log, erase=erase))
 
     def refuses(self, address: str) -> bool:
         """Whether connections from an address are closed unheard."""

@@ -144,7 +144,8 @@ def passed_non_invite_status(status: int) -> int:
 
 def reason_field(end: End) -> str:
     """Value of a Reason header field for a BYE or CANCEL (RFC 3326)."""
-    return f'Q.850;cause={end.q850};text="{end.reason or end.cause.value}"'
+    text = (end.reason or end.cause.value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'Q.850;cause={end.q850};text="{text}"'
 
 
 #: CANCEL of the other branches of a fork: phones then log no missed call (RFC 3326 §2).

@@ -17,7 +17,7 @@ from pbx.calls import cause, refer
 from pbx.calls.auth import Authenticator, Identity
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
-from pbx.calls.cause import Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
+from pbx.calls.cause import Q850_NORMAL, Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
 from pbx.calls.config import CallConfig
 from pbx.calls.consult import Consultation, Deferred
 from pbx.calls.directory import Directory
@@ -39,7 +39,7 @@ from pbx.calls.timers import Timers
 from pbx.domain import blacklist
 from pbx.domain.accounts import AccountDeleted
 from pbx.domain.messages import MessageRelayed
-from pbx.domain.nodes import NodeAlive, NodeStarted, NodeStopped
+from pbx.domain.nodes import CallEndAsked, NodeAlive, NodeStarted, NodeStopped
 from pbx.eventlog import ANY_VERSION, Meta, Record
 from pbx.kernel.clock import Clock
 from pbx.kernel.events import Event as LogEvent
@@ -57,6 +57,8 @@ if TYPE_CHECKING:
 
 #: The server's own end of calls when it stops in order.
 STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER, "server stops")
+#: The end that an administrator asks for.
+ENDED: Final = End(480, EndCause.ADMIN, Q850_NORMAL, EndedBy.SERVER)
 #: Emergency calls may exceed the limit of all calls by one in so many: room, and still a bound.
 _RESERVE: Final = 20
 #: What an INVITE must be able to take as an answer (RFC 3261 §13.2.1).
@@ -187,12 +189,22 @@ class SignalNode:
             if changed and changed != self.config.node:
                 self.engine.forget_node(changed)
                 self.trunks.apply(record)
+            if isinstance(record.event, CallEndAsked):
+                self._end_asked(stream, record.actor, record.event)
         else:
             self.configured(stream, record.event)
             if stream.startswith("account/"):
                 self.locations.account_changed(stream, record.event)
                 if isinstance(record.event, AccountDeleted):
                     self.subscriptions.account_deleted(stream.removeprefix("account/"), self.now())
+
+    def _end_asked(self, stream: str, actor: str, asked: CallEndAsked) -> None:
+        call = self.calls.get(asked.call_id)
+        if call is None or stream != f"node/{self.config.node}":
+            return  # it has ended meanwhile, or is another node's
+        now = self.now()
+        call.decided("end", "asked for", f"{actor}: {asked.reason}".rstrip(": "), now)
+        call.finish(ENDED._replace(reason=asked.reason or "ended by an administrator"), now)
 
     @property
     def draining(self) -> bool:

@@ -41,7 +41,7 @@ def register(commands: Commands) -> None:
         default="show",
         help="show events (default); init: make and check the topics of a log on Kafka; "
         "status: what waits for Kafka, and how far this node has read; schema: write JSON Schema "
-        "of each event type and an AsyncAPI document into the folder --out",
+        "of each event type, an AsyncAPI and an OpenAPI document into the folder --out",
     )
     parser.add_argument("--out", metavar="DIR", type=Path, help="where `schema` writes to")
     parser.add_argument("--follow", action="store_true", help="go on with events as they come")
@@ -98,14 +98,16 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _schema(folder: Path | None) -> int:
     from pbx.eventlog.schemas import write_schemas
+    from pbx.rest import openapi
 
     if folder is None:
         raise LogError("say where to write the schemas: pbx log schema --out DIR")
     try:
         count = write_schemas(folder)
+        openapi.write(folder)
     except OSError as error:
         raise LogError(f"cannot write to {folder}: {error.strerror}") from error
-    print(f"{count} documents in {folder}")
+    print(f"{count + 1} documents in {folder}")
     return 0
 
 

@@ -42,43 +42,27 @@ def register(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the decision; the exit status is 1 if the address is refused."""
+    from pbx.calls.tracing import traced_call
     from pbx.domain.accounts import account_address
-    from pbx.router import Kind, Outcome, fan_out, route, shown_steps
+    from pbx.router import Kind, Outcome
 
     directory = _directory(arguments)
     kind = Kind(arguments.kind)
     caller = "@".join(account_address(arguments.by)) if arguments.by else ""
-    found = route(arguments.address, kind, directory, caller=caller)
-    module, host, address = found.triple()
-    barred = _barred(directory, caller, arguments) if kind is Kind.SIGNAL else ""
-    members = list(fan_out(found, kind, directory, caller=caller)) if found.members else []
+    found, shown, barred = traced_call(
+        arguments.address,
+        kind,
+        directory,
+        caller=caller,
+        emergency_numbers=settings_of(arguments).limits.emergency_numbers,
+    )
     if arguments.json:
-        print_json(
-            {
-                "outcome": found.outcome.value,
-                "module": module,
-                "host": host,
-                "port": found.port,
-                "address": address,
-                "account": found.account,
-                "detail": found.detail,
-                "parameters": found.parameters,
-                "relay": found.relay,
-                "status": 403 if barred else found.status,
-                "reason": barred or found.reason,
-                "consult": found.consult,
-                "steps": shown_steps(found),
-                "members": [
-                    {"address": str(member.address), "outcome": member.outcome.value}
-                    for member in members
-                ],
-            }
-        )
+        print_json(shown)
         return 0 if (found.reached or not found.status) and not barred else 1
-    for number, line in enumerate(shown_steps(found), 1):
+    for number, line in enumerate(shown["steps"], 1):
         print(f"{number:>3}  {line}")
-    for member in members:
-        print(f"     member {member.address}: {member.outcome.value}")
+    for member in shown["members"]:
+        print(f"     member {member['address']}: {member['outcome']}")
     if found.status:
         print(f"refused with {found.status}: {found.reason or found.outcome.value}")
         return 1
@@ -88,30 +72,9 @@ def run(arguments: argparse.Namespace) -> int:
     port = f":{found.port}" if found.port else ""
     marked = found.relay and found.outcome is Outcome.FOREIGN
     relay = ", for everybody (relay mark)" if marked else ""
-    print(f"{found.outcome.value}: {module} {host}{port} {address}".rstrip() + relay)
+    reached = f"{shown['module']} {shown['host']}{port} {shown['address']}"
+    print(f"{found.outcome.value}: {reached}".rstrip() + relay)
     return 0
-
-
-def _barred(directory: Directory, caller: str, arguments: argparse.Namespace) -> str:
-    """Why the class of service of the caller has it not; empty if it has, or nobody calls."""
-    from pbx.calls.call_classes import CallClasses
-    from pbx.calls.emergency import Emergency
-    from pbx.router import AddressError, Kind, parse_address, route
-    from sip.errors import RemoteProtocolError
-    from sip.uri import parse_uri
-
-    if not caller:
-        return ""
-    emergency = Emergency(directory, settings_of(arguments).limits.emergency_numbers)
-    try:
-        address = parse_address(arguments.address)
-        domain = address.domain or caller.partition("@")[2]
-        if emergency.is_emergency(parse_uri(f"sip:{address.local}@{domain}")):
-            return ""
-    except (AddressError, RemoteProtocolError):
-        return ""
-    found = route(address, Kind.SIGNAL, directory, caller=caller)
-    return CallClasses(directory.settings).refusal(caller, address, found)
 
 
 def _directory(arguments: argparse.Namespace) -> Directory:

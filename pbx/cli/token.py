@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from pbx.domain.tokens import TokenState
 
 _NS_PER_S: Final = 1_000_000_000
-_SCOPES: Final = ("events:read", "cdrs:read", "admin")
+_SCOPES: Final = (
+    "events:read", "cdrs:read", "calls:read", "calls:control", "config:read", "config:write",
+    "admin",
+)  # fmt: skip
 _LIFE: Final = re.compile(r"(\d{1,5})([smhdw])")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
@@ -38,6 +41,12 @@ def register(commands: Commands) -> None:
         help="what it may do (repeatable; default events:read)",
     )
     create.add_argument("--domain", default="", help="the only domain it may see")
+    create.add_argument(
+        "--account",
+        default="",
+        metavar="NAME@DOMAIN",
+        help="it is for that account's domain, and changes what that administrator may",
+    )
     create.add_argument(
         "--expires", type=_expiry, default=0, metavar="TIME", help="90d, 12h, or 2027-01-31"
     )
@@ -82,6 +91,7 @@ def _create(arguments: argparse.Namespace) -> int:
             name=arguments.name,
             scopes=arguments.scope or ["events:read"],
             domain=arguments.domain,
+            account=arguments.account,
             expires_ns=arguments.expires,
             now_ns=time.time_ns(),
             random=secrets.token_bytes,
@@ -107,13 +117,14 @@ def _list(arguments: argparse.Namespace) -> int:
         return 0
     now_ns = time.time_ns()
     print_table(
-        ("ID", "NAME", "SCOPES", "DOMAIN", "EXPIRES (UTC)", "STATE"),
+        ("ID", "NAME", "SCOPES", "DOMAIN", "ACCOUNT", "EXPIRES (UTC)", "STATE"),
         [
             (
                 state.token_id,
                 state.name,
                 " ".join(state.scopes),
                 state.domain or "-",
+                state.account or "-",
                 show_time(state.expires_ns),
                 _condition(state, now_ns),
             )
@@ -138,6 +149,7 @@ def _row(state: TokenState) -> dict[str, object]:
             "name": state.name,
             "scopes": list(state.scopes),
             "domain": state.domain,
+            "account": state.account,
             "expires_ns": state.expires_ns,
             "state": _condition(state, time.time_ns()),
         }

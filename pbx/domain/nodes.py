@@ -36,6 +36,14 @@ class NodeDrainSet(Event):
     on: bool
 
 
+@event("node.call-end-asked.v1", category=NODES, durability=Durability.DECIDED)
+class CallEndAsked(Event):
+    """An administrator wants a call of this node to end. Nothing comes of it if it has ended."""
+
+    call_id: str
+    reason: str = ""
+
+
 @event("node.alive.v1", category=NODES, durability=Durability.OBSERVED, expendable=True)
 class NodeAlive(Event):
     """Heartbeat while calls are up."""

@@ -19,9 +19,16 @@ CONFIG: Final = "pbx.config"
 SCOPES: Final = {
     "events:read": "read the event feeds",
     "cdrs:read": "read call detail records",
+    "calls:read": "see the calls that are up and the phones that are registered",
+    "calls:control": "end calls, and see them",
+    "config:read": "read domains, accounts, rules, the Router",
+    "config:write": "change them, and read them",
     "admin": "everything, administration included",
 }
 """What a token may be good for."""
+
+GRANTS: Final = {"config:write": ("config:read",), "calls:control": ("calls:read",)}
+"""Scopes that a scope includes; ``admin`` includes all."""
 
 MAX_NAME: Final = 128
 """Characters in the name an administrator gives a token."""
@@ -39,6 +46,9 @@ class TokenCreated(Event):
     """The only domain it may see; empty: all of them."""
     expires_ns: int = 0
     """UTC; 0: never."""
+    account: str = ""
+    """``name@domain`` whose rights as a domain administrator it has, as they are at each request;
+    empty: its scopes alone say what it may."""
 
 
 @event("token.revoked.v1", category=CONFIG, durability=Durability.DECIDED)
@@ -60,6 +70,7 @@ class TokenState:
     domain: str = ""
     expires_ns: int = 0
     revoked: bool = False
+    account: str = ""
 
     @property
     def exists(self) -> bool:
@@ -92,6 +103,7 @@ def evolve_token(state: TokenState, happened: Event) -> TokenState:
                 secret_sha256=happened.secret_sha256,
                 domain=happened.domain,
                 expires_ns=happened.expires_ns,
+                account=happened.account,
             )
         case TokenRevoked():
             return replace(state, revoked=True)
@@ -109,8 +121,9 @@ def decide_create_token(
     domain: str,
     expires_ns: int,
     now_ns: int,
+    account: str = "",
 ) -> list[Event]:
-    """Make a token. That its domain exists is the caller's to check."""
+    """Make a token. That its domain and account exist is the caller's to check."""
     if state.exists:
         raise DomainError(f"the token {token_id} exists already; try again")
     if not 0 < len(name) <= MAX_NAME or not name.isprintable():
@@ -123,6 +136,13 @@ def decide_create_token(
         raise DomainError(f"{what}: choose from {', '.join(SCOPES)}")
     if domain and "admin" in scopes:
         raise DomainError("a token for one domain cannot have the scope admin, which is for all")
+    if account and account.rpartition("@")[2] != domain:
+        raise DomainError(f"{account} is not of the domain {domain}: a token is for one domain")
+    if domain and not account and "config:write" in scopes:
+        raise DomainError(
+            "a token that changes one domain needs the rights of an administrator of it: "
+            "--account NAME@DOMAIN"
+        )
     if expires_ns and expires_ns <= now_ns:
         raise DomainError("a token that has expired already is of no use: name a later time")
     return [
@@ -133,6 +153,7 @@ def decide_create_token(
             secret_sha256=secret_sha256,
             domain=domain,
             expires_ns=expires_ns,
+            account=account,
         )
     ]
 

@@ -10,17 +10,33 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, select, tuple_
 
 from pbx.readmodel.tables import bindings, calls, cdr_legs, cdrs, legs
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-def live_calls(connection: Connection) -> Rows:
-    """Calls that are up, oldest first."""
+def live_calls(
+    connection: Connection,
+    *,
+    tenant: str = "",
+    after: tuple[int, str] | None = None,
+    limit: int | None = None,
+) -> Rows:
+    """Calls that are up, oldest first; of one domain, behind a (start_ns, call_id)."""
     query = select(calls).where(calls.c.end_ns == 0).order_by(calls.c.start_ns, calls.c.call_id)
-    return _plain(connection, query)
+    if tenant:
+        query = query.where(calls.c.tenant == tenant)
+    if after is not None:
+        query = query.where(tuple_(calls.c.start_ns, calls.c.call_id) > tuple_(*after))
+    return _plain(connection, query.limit(limit))
+
+
+def live_call(connection: Connection, call_id: str) -> Mapping[str, Any] | None:
+    """One call, if it is up."""
+    query = select(calls).where(calls.c.call_id == call_id, calls.c.end_ns == 0)
+    return next(iter(_plain(connection, query)), None)
 
 
 def legs_of(connection: Connection, call_ids: Sequence[str]) -> dict[str, Rows]:
@@ -86,6 +102,30 @@ def call_records(
     return list(reversed(_plain(connection, query)))
 
 
+def call_records_page(
+    connection: Connection,
+    *,
+    since_ns: int = 0,
+    until_ns: int | None = None,
+    account: str = "",
+    tenant: str = "",
+    after: tuple[int, str] | None = None,
+    limit: int = 100,
+) -> Rows:
+    """As :func:`call_records`, the first `limit` behind a (end_ns, call_id)."""
+    query = select(cdrs).where(cdrs.c.end_ns >= since_ns)
+    if until_ns is not None:
+        query = query.where(cdrs.c.end_ns < until_ns)
+    if tenant:
+        query = query.where(cdrs.c.tenant == tenant)
+    if account:
+        took = select(cdr_legs.c.call_id).where(cdr_legs.c.account == account)
+        query = query.where((cdrs.c.account == account) | cdrs.c.call_id.in_(took))
+    if after is not None:
+        query = query.where(tuple_(cdrs.c.end_ns, cdrs.c.call_id) > tuple_(*after))
+    return _plain(connection, query.order_by(cdrs.c.end_ns, cdrs.c.call_id).limit(limit))
+
+
 def cdr_legs_of(connection: Connection, call_ids: Sequence[str]) -> dict[str, Rows]:
     """The leg records of some calls, in order of appearance."""
     found: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -103,6 +143,29 @@ def live_bindings(connection: Connection, now_ns: int, account: str = "") -> Row
         query = query.where(bindings.c.account == account)
     query = query.order_by(bindings.c.account, bindings.c.q.desc(), bindings.c.contact_id)
     return _plain(connection, query)
+
+
+def bindings_page(
+    connection: Connection,
+    now_ns: int,
+    *,
+    account: str = "",
+    domain: str = "",
+    after: tuple[str, str] | None = None,
+    limit: int = 100,
+) -> Rows:
+    """Bindings that have not lapsed, by account and contact, the first `limit` behind an
+    (account, contact_id)."""
+    query = select(bindings).where(bindings.c.expires_ns > now_ns)
+    if account:
+        query = query.where(bindings.c.account == account)
+    if domain:
+        query = query.where(bindings.c.account.endswith(f"@{domain}", autoescape=True))
+    if after is not None:
+        query = query.where(tuple_(bindings.c.account, bindings.c.contact_id) > tuple_(*after))
+    return _plain(
+        connection, query.order_by(bindings.c.account, bindings.c.contact_id).limit(limit)
+    )
 
 
 def count_calls(connection: Connection, sent: bool, whose: str, since_ns: int) -> int:

@@ -26,6 +26,7 @@ from pbx.router.state import (
     UnknownPolicy,
 )
 from pbx.router.table import Kind, Record, Relay, Table, parse_table
+from pbx.router.trace import traced
 
 __all__ = [
     "DEFAULT_TABLE",
@@ -66,4 +67,5 @@ __all__ = [
     "qualified",
     "route",
     "shown_steps",
+    "traced",
 ]

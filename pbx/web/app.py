@@ -1,7 +1,8 @@
 """The application: routes, and what stands before each of them.
 
 A part that adds routes gives a list of them to :func:`make_app`; each endpoint is an ``async``
-function of the request, decorated with :func:`pbx.web.auth.requires`, and raises
+function of the request, decorated with :func:`pbx.web.auth.requires` (or, for what needs no token,
+:func:`~pbx.web.auth.without_token`), and raises
 :class:`~pbx.web.problems.Problem` or an error of ``pbx.kernel.errors`` where it cannot answer.
 """
 
@@ -15,7 +16,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from pbx.web import event_socket, events, schema_pages
-from pbx.web.auth import Authenticated, check_routes
+from pbx.web.auth import Authenticated, check_routes, open_routes
 from pbx.web.limits import Answering, Bounded
 from pbx.web.problems import HANDLED, answer
 from pbx.web.services import Services
@@ -34,7 +35,7 @@ def make_app(services: Services, routes: Sequence[BaseRoute] = ()) -> Starlette:
         routes=all_routes,
         middleware=[
             Middleware(Answering),
-            Middleware(Authenticated, services=services),
+            Middleware(Authenticated, services=services, open_to_all=open_routes(all_routes)),
             Middleware(Bounded, body_bytes=settings.body_bytes, body_s=settings.request_s),
         ],
         exception_handlers=handlers,

@@ -12,12 +12,12 @@ from __future__ import annotations
 import functools
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection
-from starlette.routing import BaseRoute, Mount, Route, WebSocketRoute
+from starlette.routing import BaseRoute, Match, Mount, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pbx.domain.tokens import SCOPES
@@ -33,6 +33,7 @@ MAX_SOURCES: Final = 10_000
 """Addresses whose failures are counted: 1 MB. The oldest is forgotten first."""
 
 _SCOPE: Final = "_ringlog_scope"
+_NONE: Final = "none"
 
 UNAUTHORIZED: Final = Problem(
     401,
@@ -67,14 +68,17 @@ class Failures:
 class Authenticated:
     """ASGI middleware that puts a :class:`Principal` into the scope, or answers by itself."""
 
-    def __init__(self, app: ASGIApp, services: Services) -> None:
+    def __init__(
+        self, app: ASGIApp, services: Services, open_to_all: Sequence[BaseRoute] = ()
+    ) -> None:
         self._app = app
         self._services = services
+        self._open_to_all = open_to_all
         limits = services.limits
         self._failures = Failures(limits.failed_logins, limits.failed_logins_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":  # the server's own
+        if scope["type"] == "lifespan" or self._is_open(scope):
             await self._app(scope, receive, send)
             return
         principal = self._principal(scope)
@@ -83,6 +87,9 @@ class Authenticated:
             return
         scope["principal"] = principal
         await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        return any(route.matches(scope)[0] is not Match.NONE for route in self._open_to_all)
 
     def _principal(self, scope: Scope) -> Principal | None:
         text = _shown_token(scope)
@@ -156,19 +163,46 @@ def requires(scope: str | None) -> Callable[[Endpoint[C, R]], Endpoint[C, R]]:
     def guard(endpoint: Endpoint[C, R]) -> Endpoint[C, R]:
         @functools.wraps(endpoint)
         async def guarded(connection: C) -> R:
-            if scope is not None and not principal_of(connection).may(scope):
-                raise Problem(
-                    403,
-                    "scope-needed",
-                    "This token may not do that",
-                    f"the scope {scope} is needed: pbx token create … --scope {scope}",
-                )
+            if scope is not None:
+                require_scope(principal_of(connection), scope)
             return await endpoint(connection)
 
         setattr(guarded, _SCOPE, scope or "any")
         return guarded
 
     return guard
+
+
+def require_scope(principal: Principal, scope: str) -> None:
+    """Raises :class:`Problem` (403) unless a token has `scope`."""
+    if not principal.may(scope):
+        raise Problem(
+            403,
+            "scope-needed",
+            "This token may not do that",
+            f"the scope {scope} is needed: pbx token create … --scope {scope}",
+        )
+
+
+def without_token(why: str) -> Callable[[Endpoint[C, R]], Endpoint[C, R]]:
+    """Let everybody reach an endpoint, which says `why`: it asks for another proof by itself, or
+    tells what is the same on every server."""
+    assert why
+
+    def mark(endpoint: Endpoint[C, R]) -> Endpoint[C, R]:
+        setattr(endpoint, _SCOPE, _NONE)
+        return endpoint
+
+    return mark
+
+
+def open_routes(routes: Iterable[BaseRoute]) -> list[BaseRoute]:
+    """Those that :func:`without_token` opened."""
+    return [
+        route
+        for route in routes
+        if isinstance(route, Route) and getattr(route.endpoint, _SCOPE, None) == _NONE
+    ]
 
 
 def check_routes(routes: Iterable[BaseRoute]) -> None:

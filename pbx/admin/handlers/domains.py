@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pbx.admin.dispatch import Context, Handler, Result, number, text
+from pbx.admin.dispatch import Context, Handler, Result, number, require_texts, text
 from pbx.admin.errors import DOMAIN_EXISTS, GENERAL, NO_RIGHTS, CliError
 from pbx.admin.syntax import Arguments
 from pbx.admin.world import DomainEntry
@@ -33,7 +33,7 @@ def main_domain_name(c: Context, a: Arguments) -> Result:
 
 
 def create_domain(c: Context, a: Arguments) -> None:
-    """CREATEDOMAIN."""
+    """CREATEDOMAIN; `aliases` come from the API, the language has no word for them."""
     if "SHARED" in a:
         raise DomainError("not a Cluster member")
     name = accounts.domain_name(text(a, "domainName"))
@@ -45,7 +45,7 @@ def create_domain(c: Context, a: Arguments) -> None:
         from pbx.objects.check import check
 
         check("domain", SETTINGS, settings)  # before there is a domain: half of it is none
-    c.administration.create_domain(name)
+    c.administration.create_domain(name, require_texts(a.get("aliases", []), "aliases"))
     if settings:
         c.changes.update(Target("domain", name), SETTINGS, settings)
 

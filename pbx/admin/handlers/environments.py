@@ -79,11 +79,11 @@ def files(
         _change(c, a, lambda state: env.decide_store(state, name, sha256, len(content), now_ns))
 
     def _state(c: Context, a: Arguments) -> Environment:
-        return load(c.service.log, aggregate, target_of(c, a).stream)
+        return load(c.log, aggregate, target_of(c, a).stream)
 
     def _change(c: Context, a: Arguments, decide: Callable[[Environment], list[Event]]) -> None:
         target = target_of(c, a)
-        execute(c.service.log, aggregate, target.stream, decide, c.changes.meta(target.tenant))
+        execute(c.log, aggregate, target.stream, decide, c.changes.meta(target.tenant))
 
     return Files(create, delete, list_files, read, store)
 

@@ -13,9 +13,10 @@ from pbx.admin.dispatch import Context, Handler, Result, text
 from pbx.admin.errors import NO_RIGHTS, CliError
 from pbx.admin.syntax import Arguments
 from pbx.data import Value
+from pbx.domain.rules import RulesState
 from pbx.domain.server import STREAM as SERVER_STREAM
 from pbx.rule_commands import RuleAdministration, owner_stream
-from pbx.rules import Allowed, parse_allowed, rules_to_data
+from pbx.rules import Allowed, Simple, parse_allowed, rules_to_data
 
 KEY: Final = "SignalRules"
 """As effective settings and rights of administrators spell it, the latter with ``Allowed``."""
@@ -53,6 +54,16 @@ def update_account(c: Context, a: Arguments) -> None:
         rules.delete_rule(address, text(a, "oldRuleName"))
     else:
         rules.update_rule(address, a["newRule"])
+
+
+def state_of(c: Context, owner: str) -> RulesState:
+    """Rules, datasets and limits of an owner."""
+    return _administration(c).state(owner)
+
+
+def control(c: Context, address: str, change: Callable[[Simple], Simple]) -> None:
+    """Change the simplified rules of an account; who may do that is who may change its rules."""
+    _administration(c, _allowed(c, address)).control(address, change)
 
 
 def rules_of(c: Context, address: str) -> list[Value]:
@@ -104,9 +115,7 @@ def _replace(c: Context, owner: str, data: Value, allowed: Allowed | None) -> No
 
 
 def _administration(c: Context, allowed: Allowed | None = None) -> RuleAdministration:
-    return RuleAdministration(
-        c.service.log, actor=c.authority.address, allowed=allowed, origin=c.origin
-    )
+    return RuleAdministration(c.log, actor=c.actor, allowed=allowed, origin=c.origin)
 
 
 def _allowed(c: Context, address: str) -> Allowed | None:

@@ -59,7 +59,8 @@ def test_what_is_published_is_what_is_there() -> None:
         if not (PUBLISHED / name).is_file()
         or (PUBLISHED / name).read_text(encoding="utf-8") != as_text(document)
     ]
-    gone = [file.name for file in PUBLISHED.glob("*.json") if file.name not in current]
+    others = {*current, "openapi.json"}  # that of the API has a test of its own
+    gone = [file.name for file in PUBLISHED.glob("*.json") if file.name not in others]
     news = ", ".join(additions(published(), event_schemas())) or "words changed"
     assert not stale + gone, f"{news}; {REGENERATE}"
 
