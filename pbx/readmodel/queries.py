@@ -119,7 +119,7 @@ def call_records_page(
     if tenant:
         query = query.where(cdrs.c.tenant == tenant)
     if account:
-        took = select(cdr_legs.c.call_id).where(cdr_legs.c.account == account)
+        took = select(legs.c.call_id).where(legs.c.account == account)
         query = query.where((cdrs.c.account == account) | cdrs.c.call_id.in_(took))
     if after is not None:
         query = query.where(tuple_(cdrs.c.end_ns, cdrs.c.call_id) > tuple_(*after))

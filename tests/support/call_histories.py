@@ -8,7 +8,7 @@ legs' ends, nodes that died and calls found open in the log.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from pbx.domain import calls as c
@@ -231,12 +231,19 @@ def _versions_in_order(steps: list[Step]) -> list[Step]:
     return [next(queues[step.stream]) for step in steps]
 
 
-def write_history(log: EventLog, steps: list[Step], batch: int = 100) -> None:
-    """Append the history as facts."""
+def write_history(
+    log: EventLog, steps: list[Step], batch: int = 100, tenants: Mapping[str, str] | None = None
+) -> None:
+    """Append the history as facts; `tenants` are the domains of calls, by stream."""
     rows: list[Row] = []
     for step in steps:
         (row,) = make_rows(
-            log.codec, step.stream, [step.event], Meta(), time_ns=step.time_ns, node="n1"
+            log.codec,
+            step.stream,
+            [step.event],
+            Meta(tenant=(tenants or {}).get(step.stream, "")),
+            time_ns=step.time_ns,
+            node="n1",
         )
         rows.append((row[0], step.version, *row[2:]))
     for start in range(0, len(rows), batch):

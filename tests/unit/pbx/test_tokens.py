@@ -163,3 +163,43 @@ def test_an_id_that_is_taken_is_not_given_twice(log: MemoryLog) -> None:
     create_token(log, **arguments)  # type: ignore[arg-type]
     with pytest.raises(DomainError, match="exists already"):
         create_token(log, **arguments)  # type: ignore[arg-type]
+
+
+def test_a_scope_may_include_another(log: MemoryLog) -> None:
+    principal = TokenDirectory(log).check(made(log, "config:write").text, NOW)
+    assert principal is not None
+    assert principal.may("config:read")
+    assert not principal.may("calls:read")
+    assert not principal.may("admin")
+
+
+def test_a_token_with_the_rights_of_an_account_is_for_its_domain(log: MemoryLog) -> None:
+    administration = Administration(log, actor="test")
+    administration.create_domain("example.com")
+    administration.create_domain("example.net")
+    administration.create_account("ann@example.com")
+
+    def with_account(account: str, domain: str = "", *scopes: str) -> Issued:
+        return create_token(
+            log,
+            actor="test",
+            name="crm",
+            scopes=scopes or ("config:write",),
+            domain=domain,
+            account=account,
+            now_ns=NOW,
+            random=lambda length: b"7" * length,
+        )
+
+    with pytest.raises(DomainError, match=r"no account eve@example\.com"):
+        with_account("eve@example.com")
+    with pytest.raises(DomainError, match=r"is not of the domain example\.net"):
+        with_account("ann@example.com", "example.net")
+    with pytest.raises(DomainError, match="cannot have the scope admin"):
+        with_account("ann@example.com", "", "admin")
+    with pytest.raises(DomainError, match="--account"):
+        with_account("", "example.com")
+    issued = with_account("Ann@Example.com")
+    principal = TokenDirectory(log).check(issued.text, NOW)
+    assert principal is not None
+    assert (principal.domain, principal.account) == ("example.com", "ann@example.com")
