@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from pbx.admin.dispatch import Context
@@ -31,6 +33,8 @@ MAX_TRIES: Final = 10
 """Of a change that lost a race with something it has nothing to do with."""
 LEVEL_S: Final = 5.0
 """How long a listing waits for the projections to be level with the log."""
+THREADS: Final = 8
+"""Commands are carried out one at a time, listings beside them."""
 NOWHERE: Final = Resource("")
 """For changes of several streams: nothing is collected."""
 
@@ -55,11 +59,17 @@ class Backend:
         self._own_hosts = own_hosts
         self._applied = applied
         self._tracing = threading.Lock()
+        # Not the feeds' threads: a listing may wait for the projections, and commands for another.
+        self._executor = ThreadPoolExecutor(THREADS, "command")
         service.world.directory.set_own_hosts(own_hosts)
 
     @property
     def log(self) -> EventLog:
         return self.service.log
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do what may wait, without holding the loop up."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
     # ---------------------------------------------------------------------------- configuration
 
@@ -162,7 +172,8 @@ class Backend:
             return self._database
 
     def close(self) -> None:
-        """Release the read model."""
+        """Release threads and tables."""
+        self._executor.shutdown()
         with self._opening:
             if self._database is not None:
                 self._database.close()

@@ -16,9 +16,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from pbx.admin.http import TEXT, HttpRequest, http_command
-from pbx.admin.service import AdminService
+from pbx.rest.backend import Backend
 from pbx.web.auth import without_token
-from pbx.web.services import services_of
 
 PATH: Final = "/CLI/"
 MAX_HELD: Final = 100
@@ -35,10 +34,10 @@ class AnyCaseRoute(Route):
 
 
 class CommandLine:
-    """The endpoint over a service."""
+    """The endpoint over the command service."""
 
-    def __init__(self, service: AdminService) -> None:
-        self._service = service
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._held = 0
 
     @property
@@ -55,6 +54,9 @@ class CommandLine:
         ]
 
     async def _answer(self, request: Request) -> Response:
+        if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+            # A browser that remembers a password sends it along with what other pages make it ask.
+            return Response("not from another page\n", 403, headers={"Content-Type": TEXT})
         wanted = HttpRequest(
             request.method,
             request.scope.get("query_string", b""),
@@ -64,7 +66,8 @@ class CommandLine:
             request.client.host if request.client else "",
             request.url.scheme == "https",
         )
-        reply = await services_of(request).in_thread(lambda: http_command(self._service, wanted))
+        service = self._backend.service
+        reply = await self._backend.in_thread(lambda: http_command(service, wanted))
         if reply.delay_s and self._held < MAX_HELD:
             self._held += 1
             try:

@@ -71,6 +71,7 @@ def document() -> Document:
     return build(OPERATIONS)
 
 
+@functools.cache
 def as_text() -> str:
     """As it is written to its file."""
     return json.dumps(document(), ensure_ascii=False, indent=2) + "\n"

@@ -182,10 +182,9 @@ class Api:
             precondition=_precondition(operation, request),
         )
         call.body = None if operation.body is None else _decoded(operation, raw)
-        services = services_of(request)
 
         async def carried_out() -> Response:
-            reply = await services.in_thread(lambda: _carry_out(operation, call))
+            reply = await self._backend.in_thread(lambda: _carry_out(operation, call))
             return _response(operation, request, reply)
 
         key = request.headers.get("idempotency-key") if operation.repeatable else None
@@ -194,7 +193,7 @@ class Api:
         return await self._answers.answer(
             (principal.token_id, key),
             (operation.name, request.url.path, raw),
-            services.clock.monotonic(),
+            services_of(request).clock.monotonic(),
             carried_out,
         )
 

@@ -7,6 +7,7 @@ token. The page has no script and loads nothing.
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Iterator
 from html import escape
@@ -62,6 +63,7 @@ _WORDS: Final = {
 }
 
 
+@functools.cache
 def html(language: str) -> str:
     """The page."""
     title, token, example, etag, document, other = _WORDS[language]

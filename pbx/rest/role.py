@@ -81,5 +81,5 @@ def routes(backend: Backend) -> list[BaseRoute]:
     return [
         *page.ROUTES,
         *Api(OPERATIONS, backend).routes,
-        *CommandLine(backend.service).routes,
+        *CommandLine(backend).routes,
     ]

@@ -107,6 +107,18 @@ def test_nothing_leaks_and_nothing_of_others_changes(
         assert answer.status_code == 404, (operation.name, answer.text)
 
 
+def test_who_may_see_everything_sees_it(lab: RestLab) -> None:
+    """So that the test above looks for something."""
+    with lab.client() as api:
+        for path in (
+            f"/domains/{MAIN}",
+            f"/accounts/ann@{MAIN}",
+            f"/groups/sales@{MAIN}",
+            "/router",
+        ):
+            assert SECRET in api.get(path).text
+
+
 _KEPT: dict[tuple[int, str], str] = {}
 
 

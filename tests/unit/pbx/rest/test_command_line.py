@@ -88,3 +88,11 @@ def test_wrong_requests(http: TestClient) -> None:
 def test_others_are_clients_first(lab: RestLab, slept: list[float]) -> None:
     with TestClient(lab.web.app, client=("192.0.2.1", 5)) as far:
         assert far.get("/CLI/", params={"command": "NOOP"}).status_code == 403
+
+
+def test_a_page_of_somebody_else_gives_no_commands(http: TestClient) -> None:
+    login = basic("postmaster", PASSWORD)
+    for site, status in (("cross-site", 403), ("same-site", 403), ("none", 200)):
+        headers = {**login, "Sec-Fetch-Site": site}
+        answer = http.get("/CLI/", params={"command": "NOOP"}, headers=headers)
+        assert answer.status_code == status
