@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, func, select, tuple_
+from sqlalchemy import Column, ColumnElement, Connection, func, literal, select, tuple_
 
 from pbx.readmodel.tables import bindings, calls, cdr_legs, cdrs, legs
 
@@ -29,7 +29,7 @@ def live_calls(
     if tenant:
         query = query.where(calls.c.tenant == tenant)
     if after is not None:
-        query = query.where(tuple_(calls.c.start_ns, calls.c.call_id) > tuple_(*after))
+        query = query.where(_behind((calls.c.start_ns, calls.c.call_id), after))
     return _plain(connection, query.limit(limit))
 
 
@@ -122,7 +122,7 @@ def call_records_page(
         took = select(legs.c.call_id).where(legs.c.account == account)
         query = query.where((cdrs.c.account == account) | cdrs.c.call_id.in_(took))
     if after is not None:
-        query = query.where(tuple_(cdrs.c.end_ns, cdrs.c.call_id) > tuple_(*after))
+        query = query.where(_behind((cdrs.c.end_ns, cdrs.c.call_id), after))
     return _plain(connection, query.order_by(cdrs.c.end_ns, cdrs.c.call_id).limit(limit))
 
 
@@ -162,7 +162,7 @@ def bindings_page(
     if domain:
         query = query.where(bindings.c.account.endswith(f"@{domain}", autoescape=True))
     if after is not None:
-        query = query.where(tuple_(bindings.c.account, bindings.c.contact_id) > tuple_(*after))
+        query = query.where(_behind((bindings.c.account, bindings.c.contact_id), after))
     return _plain(
         connection, query.order_by(bindings.c.account, bindings.c.contact_id).limit(limit)
     )
@@ -180,6 +180,12 @@ def count_calls(connection: Connection, sent: bool, whose: str, since_ns: int) -
     if not sent:
         query = query.where(cdr_legs.c.role != "A")
     return connection.execute(query).scalar_one()
+
+
+def _behind(columns: Sequence[Column[Any]], key: Sequence[Any]) -> ColumnElement[bool]:
+    """Rows behind a place in the order of some columns."""
+    place = (literal(part, column.type) for part, column in zip(key, columns, strict=True))
+    return tuple_(*columns) > tuple_(*place)
 
 
 def _plain(connection: Connection, query: Any) -> list[Mapping[str, Any]]:

@@ -13,6 +13,7 @@ which do. That is its ETag.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
@@ -65,6 +66,9 @@ def etag(version: int) -> str:
     return f'"{version}"'
 
 
+_VERSION: Final = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+
+
 class Precondition(NamedTuple):
     """``If-Match`` or ``If-None-Match``, read (RFC 9110 §13.1)."""
 
@@ -84,7 +88,7 @@ def read_precondition(text: str) -> Precondition:
     tags = [part.strip() for part in text.split(",")]
     numbers = [tag[1:-1] for tag in tags if len(tag) > 2 and tag[0] == tag[-1] == '"']
     return Precondition(
-        versions=frozenset(int(n) for n in numbers if n.isascii() and n.isdigit() and len(n) < 19)
+        versions=frozenset(int(number) for number in numbers if _VERSION.fullmatch(number))
     )
 
 

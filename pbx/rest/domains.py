@@ -78,7 +78,15 @@ def create_domain(call: Call) -> Reply:
         carry_out(context, "CREATEDOMAIN", arguments)
         return domain_name(body.name)
 
-    name = call.change(lambda context: NOWHERE, make)
+    def resource_of(context: Context) -> Resource:
+        return Resource(f"domain/{domain_name(body.name)}")
+
+    def install(context: Context) -> None:
+        if context.world.main_domain == name:  # the first domain has what every server has
+            context.administration.install()
+
+    name = call.change(resource_of, make)
+    call.change(lambda context: NOWHERE, install)
     reply = _reply(call, name)
     reply.location = f"/domains/{name}"
     return reply

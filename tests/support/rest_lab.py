@@ -39,21 +39,14 @@ CLERK_CODES: Final = (
 class RestLab:
     """A log with ``ann`` and ``bob`` in the main domain, ``clerk`` and ``carl`` in another."""
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.log = MemoryLog(node="lab")
-        administration = Administration(self.log, actor="lab")
-        administration.create_domain(MAIN)
-        administration.create_domain(OTHER)
-        for address in (f"ann@{MAIN}", f"bob@{MAIN}", f"clerk@{OTHER}", f"carl@{OTHER}"):
-            administration.create_account(address, "first password")
-        administration.create_group(f"sales@{MAIN}", ["ann", "bob"])
-        administration.create_group(f"team@{OTHER}", ["carl"])
-        administration.create_forwarder(f"info@{MAIN}", "ann")
-        administration.create_forwarder(f"post@{OTHER}", "carl")
-        self.changes = SettingsChanges(self.log, actor="lab")
-        self.changes.set_rights(f"clerk@{OTHER}", CLERK_CODES)
-        self.administration = administration
+    def __init__(self, folder: Path | None = None, log: MemoryLog | None = None) -> None:
+        """Over a `log` as it is, if one is given."""
+        self.log = MemoryLog(node="lab") if log is None else log
         self._bytes = count(1)
+        self.changes = SettingsChanges(self.log, actor="lab")
+        self.administration = Administration(self.log, actor="lab")
+        if log is None:
+            self._fill(self.administration)
         self.clock = VirtualClock(1000.0)
         self.service = AdminService(
             self.log, AdminConfig(version="1.2.3"), self.clock, random.Random(7)
@@ -65,6 +58,17 @@ class RestLab:
         )
         self.web = WebLab(self.log, routes=routes(self.backend))
         self.admin = self.token("admin")
+
+    def _fill(self, administration: Administration) -> None:
+        administration.create_domain(MAIN)
+        administration.create_domain(OTHER)
+        for address in (f"ann@{MAIN}", f"bob@{MAIN}", f"clerk@{OTHER}", f"carl@{OTHER}"):
+            administration.create_account(address, "first password")
+        administration.create_group(f"sales@{MAIN}", ["ann", "bob"])
+        administration.create_group(f"team@{OTHER}", ["carl"])
+        administration.create_forwarder(f"info@{MAIN}", "ann")
+        administration.create_forwarder(f"post@{OTHER}", "carl")
+        self.changes.set_rights(f"clerk@{OTHER}", CLERK_CODES)
 
     def token(self, *scopes: str, domain: str = "", account: str = "") -> str:
         """The text of a new token."""

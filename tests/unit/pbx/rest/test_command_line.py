@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 from starlette.testclient import TestClient
 
-from pbx.rest import command_line
 from tests.support.rest_lab import MAIN, RestLab
 
 PASSWORD = "Pa$$w0rd"
@@ -26,7 +25,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(command_line.asyncio, "sleep", sleep)
+    monkeypatch.setattr("pbx.rest.command_line.asyncio.sleep", sleep)
     return found
 
 

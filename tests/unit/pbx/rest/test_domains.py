@@ -104,3 +104,20 @@ def test_aliases_are_replaced_whole(lab: RestLab) -> None:
         assert put.json() == {"aliases": ["b.example", "a.example"]}
         assert problem(api.change("PUT", path, {"aliases": [MAIN]})) == (422, "refused")
         assert api.get(path).json() == put.json()
+
+
+def test_a_domain_is_made_whole_and_the_first_one_with_what_a_server_has() -> None:
+    from pbx.commands import Administration
+    from pbx.eventlog import MemoryLog
+
+    lab = RestLab(log=MemoryLog(node="lab"))
+    with lab.client() as api:
+        wrong = {"name": "one.example", "settings": {"K" * 255: "1", "AccountsLimit": "x"}}
+        assert problem(api.send("POST", "/domains", wrong)) == (422, "refused")
+        assert api.get("/domains").json()["items"] == []
+        made = api.send("POST", "/domains", {"name": "one.example", "settings": {"A": "1"}})
+        assert (made.status_code, made.json()["settings"]) == (201, {"A": "1"})
+        names = [row["name"] for row in api.get("/domains/one.example/accounts").json()["items"]]
+        assert names == ["pbx", "postmaster"]
+        assert Administration(lab.log, actor="").installed
+    lab.close()
