@@ -6,12 +6,17 @@ Headers and connections are bounded below, in ``connections``.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pbx.web.problems import HANDLED, Problem, problem_of
+
+DISCARDED_BYTES: Final = 8 * 1024 * 1024
+"""A body that is too large, and not larger than this, is read to its end and forgotten: the
+connection would be reset under a client that still sends, and the answer lost with it."""
 
 SAFE_HEADERS: Final = (
     (b"cache-control", b"no-store"),
@@ -45,8 +50,11 @@ class Bounded:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        length = Headers(scope=scope).get("content-length", "0")
+        headers = Headers(scope=scope)
+        length = headers.get("content-length", "0")
         if length.isdigit() and int(length[:20]) > self._body_bytes:
+            if "expect" not in headers and int(length[:20]) <= DISCARDED_BYTES:
+                await self._discard(receive)
             raise self._too_large()
         await self._app(scope, self._bounded(receive), _with_headers(send))
 
@@ -76,6 +84,13 @@ class Bounded:
             return message
 
         return bounded
+
+    async def _discard(self, receive: Receive) -> None:
+        """Take the rest of a body, in the time that a body has."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._body_s):
+                while (await receive()).get("more_body", False):
+                    pass
 
     def _too_large(self) -> Problem:
         return Problem(

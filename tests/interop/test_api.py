@@ -107,7 +107,8 @@ def test_a_change_is_in_force_when_it_is_answered(site: Site) -> None:
 
 
 @pytest.mark.needs("sipp")
-def test_a_call_is_seen_and_ended(site: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["api", "command"])
+def test_a_call_is_seen_and_ended(site: Site, tmp_path: Path, by: str) -> None:
     remote = site.server.address()
     with Sipp(tmp_path, "uas_answer", calls=1) as uas:
         register(tmp_path, remote, "bob", uas.port)
@@ -122,15 +123,19 @@ def test_a_call_is_seen_and_ended(site: Site, tmp_path: Path) -> None:
 
             await_condition(answered, "the call is listed")
             call_id = found[0]["call_id"]
-            asked = ask(site, "POST", f"/api/v1/calls/{call_id}/hangup", {"reason": 'a "test"'})
-            assert (asked.status, asked.body["call_id"]) == (202, call_id)
+            if by == "api":
+                path = f"/api/v1/calls/{call_id}/hangup"
+                asked = ask(site, "POST", path, {"reason": 'a "test"'})
+                assert (asked.status, asked.body["call_id"]) == (202, call_id)
+            else:
+                site.server.run("calls", "end", call_id, "--reason", 'a "test"')
             site.server.await_no_calls()
     assert ask(site, "GET", f"/api/v1/calls/{call_id}").status == 404
     records = ask(site, "GET", f"/api/v1/cdrs?account=bob@{DOMAIN}").body["items"]
-    assert [record["call_id"] for record in records] == [call_id]
-    assert (records[0]["cause"], records[0]["reason"]) == ("admin", 'a "test"')
+    assert records[-1]["call_id"] == call_id
+    assert (records[-1]["cause"], records[-1]["reason"]) == ("admin", 'a "test"')
     story = site.server.run("log", "--call", call_id)
-    assert f"token:{site.token.split('_')[1]}" in story
+    assert (f"token:{site.token.split('_')[1]}" if by == "api" else "cli:") in story
 
 
 def test_commands_over_http(site: Site) -> None:

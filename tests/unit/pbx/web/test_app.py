@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterator
 
@@ -9,10 +10,12 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Message
 
 from pbx.kernel.errors import Conflict, DomainError, LogUnavailable
 from pbx.settings import WebSettings
 from pbx.web.auth import requires
+from pbx.web.limits import DISCARDED_BYTES, Bounded
 from pbx.web.problems import Problem
 from tests.support.web_lab import WebLab
 
@@ -99,6 +102,31 @@ def test_a_body_that_says_it_is_too_large_is_refused_unread(lab: WebLab) -> None
         answer = client.post("/echo", content=b"x" * 1025)
     assert (answer.status_code, answer.headers["connection"]) == (413, "close")
     assert "1024" in answer.json()["detail"]
+
+
+def test_a_body_that_is_too_large_is_read_to_its_end_within_bounds() -> None:
+    """A client that still sends would lose the answer with the connection."""
+
+    async def ask(length: int, *more: tuple[bytes, bytes]) -> int:
+        taken = 0
+
+        async def receive() -> Message:
+            nonlocal taken
+            taken += 1
+            return {"type": "http.request", "body": b"x" * 1024, "more_body": taken < 3}
+
+        async def nothing(*arguments: object) -> None:
+            raise AssertionError("nobody is asked")
+
+        headers = [(b"content-length", str(length).encode()), *more]
+        scope = {"type": "http", "headers": headers}
+        with pytest.raises(Problem, match="too large"):
+            await Bounded(nothing, body_bytes=1024, body_s=1.0)(scope, receive, nothing)
+        return taken
+
+    assert asyncio.run(ask(3072)) == 3
+    assert asyncio.run(ask(3072, (b"expect", b"100-continue"))) == 0  # it has not begun to send
+    assert asyncio.run(ask(DISCARDED_BYTES + 1)) == 0
 
 
 def test_a_body_without_a_length_is_counted(lab: WebLab) -> None:
