@@ -130,6 +130,7 @@ def test_a_call_is_seen_and_ended(site: Site, tmp_path: Path, by: str) -> None:
             else:
                 site.server.run("calls", "end", call_id, "--reason", 'a "test"')
             site.server.await_no_calls()
+        register(tmp_path, remote, "bob", uas.port, expires_s=0)
     assert ask(site, "GET", f"/api/v1/calls/{call_id}").status == 404
     records = ask(site, "GET", f"/api/v1/cdrs?account=bob@{DOMAIN}").body["items"]
     assert records[-1]["call_id"] == call_id
