@@ -30,9 +30,7 @@ def traced_call(
     return found, shown, why
 
 
-def _barred(
-    text: str, directory: Directory, caller: str, emergency_numbers: Sequence[str]
-) -> str:
+def _barred(text: str, directory: Directory, caller: str, emergency_numbers: Sequence[str]) -> str:
     emergency = Emergency(directory, emergency_numbers)
     try:
         address = parse_address(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -48,6 +48,7 @@ class Backend:
         *,
         open_database: Callable[[], Database] | None = None,
         own_hosts: frozenset[str] = frozenset(),
+        emergency_numbers: Sequence[str] = (),
         applied: Callable[[int], object] = lambda position: None,
     ) -> None:
         """`open_database` opens the read model when it is first asked; `applied` waits until call
@@ -57,6 +58,7 @@ class Backend:
         self._database: Database | None = None
         self._opening = threading.Lock()
         self._own_hosts = own_hosts
+        self.emergency_numbers = emergency_numbers
         self._applied = applied
         self._tracing = threading.Lock()
         # Not the feeds' threads: a listing may wait for the projections, and commands for another.

@@ -70,6 +70,7 @@ def run(context: RoleContext) -> int:
             service,
             open_database=open_database,
             own_hosts=own_hosts(settings),
+            emergency_numbers=settings.limits.emergency_numbers,
             applied=lambda position: wait_applied(data.applied, position, APPLY_S),
         )
         stack.callback(backend.close)

@@ -6,12 +6,13 @@ from datetime import UTC, datetime
 
 from pbx.admin.dispatch import Context, carry_out, require
 from pbx.calls.directory import Directory
+from pbx.calls.tracing import traced_call
 from pbx.domain.accounts import account_address
 from pbx.domain.server import STREAM
 from pbx.rest.changes import Resource, version_of
 from pbx.rest.operations import Call, Reply
 from pbx.rest.shapes import RouterTable, Trace
-from pbx.router import Kind, traced
+from pbx.router import Kind
 from pbx.web.problems import Problem
 
 TABLE = Resource(STREAM, ("router.table-set",))
@@ -47,18 +48,19 @@ def trace(call: Call) -> Reply:
 
     def look(context: Context) -> Trace | None:
         require(context, "ROUTE", {})
-        return None if body.at else _traced(body.address, kind, context.world.directory, caller)
+        return None if body.at else traced(context.world.directory)
+
+    def traced(directory: Directory) -> Trace:
+        numbers = call.backend.emergency_numbers
+        fields = traced_call(
+            body.address, kind, directory, caller=caller, emergency_numbers=numbers
+        )[1]
+        return Trace(**fields)
 
     found = call.read(look)
     if found is None:  # reading all of the past must not hold commands up
-        directory = call.backend.directory_at(read_time(body.at, "at"))
-        found = _traced(body.address, kind, directory, caller)
+        found = traced(call.backend.directory_at(read_time(body.at, "at")))
     return Reply(found)
-
-
-def _traced(address: str, kind: Kind, directory: Directory, caller: str) -> Trace:
-    fields = traced(address, kind, directory, caller=caller)[1]
-    return Trace(**fields)
 
 
 def read_time(text: str, name: str) -> int:

@@ -39,3 +39,14 @@ def test_a_trace_of_a_group_and_of_the_past(lab: RestLab) -> None:
         assert problem(bad) == (400, "bad-time")
         bad = api.send("POST", "/router/trace", {"address": "1", "by": "nobody"})
         assert problem(bad) == (422, "refused")
+
+
+def test_what_a_caller_may_not_call_is_told(lab: RestLab) -> None:
+    body = {"address": "+19001234567@far.example", "by": f"bob@{MAIN}"}
+    with lab.client() as api:
+        found = api.send("POST", "/router/trace", body).json()
+        assert found["status"] == 403
+        assert "may not call premium destinations" in found["reason"]
+        stranger = api.send("POST", "/router/trace", {**body, "by": ""}).json()
+        assert stranger["outcome"] == "foreign"
+        assert stranger["status"] == 0
