@@ -245,10 +245,10 @@ class Line(ProgramUsage):
 
     def offer(self, body: bytes, *, now: float) -> None:
         leg = self.leg
-        assert leg is not None  # an answered leg is offered things
-        if body == INNER or self.closed:
-            status = 481 if self.closed else 488
-            self.host.later(lambda later: program.offer_refused(leg, status, later), now)
+        if leg is None:
+            return  # it is being hung up, which ends the offer
+        if body == INNER:
+            self.host.later(lambda later: program.offer_refused(leg, 488, later), now)
             return
         if self.inner is not None:
             self.inner.inner = None
@@ -448,7 +448,9 @@ class Line(ProgramUsage):
         self.closed = True
         self.host.line_closed(self, now)
         session, self.session = self.session, None
-        leg = self.leg
+        # A leg and its line know each other; finished calls shall be no work for the collector.
+        leg, self.leg = self.leg, None
+        self.branch = self.ingress = None
         if session is None:
             return
         self.host.forget_session(session)

@@ -49,6 +49,8 @@ class HostingMedia(ScriptedMedia):
         self.lengths: dict[str, int] = {}
         self.refuse = ""
         """Error of the next offer or answer."""
+        self.word = ""
+        """The description of all parties, if they shall have the same."""
         self._serial = 0
         self._playing: dict[str, str] = {}
 
@@ -78,7 +80,10 @@ class HostingMedia(ScriptedMedia):
                 return NgReply({"result": "ok"})
             self._serial += 1
             return NgReply(
-                {"result": "ok", "sdp": text_of(sdp(f"m{self._serial}", "198.51.100.9"))}
+                {
+                    "result": "ok",
+                    "sdp": text_of(sdp(self.word or f"m{self._serial}", "198.51.100.9")),
+                }
             )
         if command == "delete":
             self.hosted.pop(session, None)
