@@ -388,6 +388,7 @@ class _Signal:
             files=StockFiles(data.path / "programs"),
             providers=(mail.provider(self.node.directory, self._tasks),),
         )
+        self._voice.load(event_log)
 
     def _tasks(self) -> TaskNode:
         assert self._voice is not None  # whoever asks runs in a task
@@ -498,7 +499,7 @@ class _Signal:
                     event_log.codec.forget_keys(record.stream)
                 self.node.apply(record)
                 if self._voice is not None:
-                    self._voice.configured(record.stream)
+                    self._voice.apply(record)
                 mark.set(record.position)
                 self._acted()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+from pbx.domain.setting_events import CONFIG
 from pbx.script.environment import FilePort
 from pbx.script.runtime.ports import Observer
 from pbx.voice.accounts import AccountServices, Offload
@@ -19,6 +20,7 @@ from pbx.voice.configuration import ConfigurationBook
 from pbx.voice.files import DiskRecordings, DiskSounds, StockFiles
 from pbx.voice.host import ApplicationHost, RecordingStore, SoundStore, Story, no_story
 from pbx.voice.logged import LoggingObserver
+from pbx.voice.meetings import TYPES, Meetings
 from pbx.voice.services import Provider, ServiceTable
 from pbx.voice.session import HostingPort
 from pbx.voice.web import WebCaller
@@ -40,9 +42,21 @@ def at_once(work: Callable[[], Any], done: Callable[[Any], None]) -> None:
 class Voice:
     """What was put together."""
 
-    def __init__(self, host: ApplicationHost, book: ConfigurationBook) -> None:
+    def __init__(self, host: ApplicationHost, book: ConfigurationBook, meetings: Meetings) -> None:
         self.host = host
         self.book = book
+        self._meetings = meetings
+
+    def load(self, event_log: EventLog) -> None:
+        """What programs kept before this start; before :meth:`apply`."""
+        for record in event_log.read(category=CONFIG, types=TYPES):
+            self._meetings.load(record)
+
+    def apply(self, record: Record) -> None:
+        """The next record of the configuration."""
+        self.configured(record.stream)
+        if record.stream.startswith("account/"):
+            self._meetings.apply(record)
 
     def configured(self, stream: str) -> None:
         """The configuration of an object has changed."""
@@ -98,4 +112,5 @@ def compose(
     )
     made.append(host)
     node.services.applications = host
-    return Voice(host, book)
+    meetings = Meetings(host.tasks.rendezvous, node.log, lambda: node.config.node)
+    return Voice(host, book, meetings)

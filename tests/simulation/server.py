@@ -124,6 +124,8 @@ class ServerProcess:
         """Fold the log, end the calls of the life before, open for business."""
         now = self._clock.now
         restore(self._host.log, Path(), self.node)
+        if self.voice is not None:
+            self.voice.load(self._host.log)
         self.node.start("simulated", 1, ("udp:sim",), now)
         if self.ng is not None:
             self.ng.start(now)

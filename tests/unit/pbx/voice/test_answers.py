@@ -9,9 +9,9 @@ import pytest
 
 from pbx.calls.consult import Answer, Done, Kind, Question, Reply
 from pbx.domain import objects
-from pbx.domain.accounts import AccountCreated, AccountTelnumsSet, DomainCreated
+from pbx.domain.accounts import AccountCreated, AccountDeleted, AccountTelnumsSet, DomainCreated
 from pbx.domain.setting_events import AccountSettingsChanged
-from pbx.eventlog import MemoryLog, Meta
+from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
 from pbx.voice.compose import compose
 from tests.support.clock import VirtualClock
 from tests.support.voice_lab import PBX, Recordings, Sounds, VoiceLab
@@ -242,3 +242,43 @@ def test_events_status_and_the_end_of_tasks_from_outside() -> None:
     assert lab.host.status(task) is None
     assert lab.watch.endings == [("wait", "killed")]
     lab.end()
+
+
+MEETINGS = """entry main {
+  void(CreateMeeting("Conf", "4711", "open"));
+  void(CreateMeeting("Conf", "0815", "closed"));
+  void(CreateMeeting("Conf", "9"));
+  void(RemoveMeeting("Conf", "0815"));
+}"""
+FIND = """entry main {
+  SysLog(ObjectToString(FindMeeting("Conf", "4711")));
+  SysLog(ObjectToString(FindMeeting("Conf", "0815")));
+}"""
+
+
+def test_meetings_survive_a_restart() -> None:
+    lab = VoiceLab("alice", {"make": MEETINGS})
+    lab.host.start_task(PBX, "make")
+    lab.advance(0.05)
+    assert lab.watch.failures == []
+    kept = MemoryLog(node="before")
+    for stream, _, event, meta in lab.log.events:
+        if stream == f"account/{PBX}":
+            kept.append(stream, ANY_VERSION, [event], meta)
+    types = [record.type for record in kept.read()]
+    assert types == ["meeting.set.v1", "meeting.set.v1", "meeting.set.v1", "meeting.removed.v1"]
+    lab.end()
+
+    again = VoiceLab("alice", {"find": FIND})
+    again.voice.load(kept)
+    again.host.start_task(PBX, "find")
+    again.advance(0.05)
+    assert again.watch.log == ["{parameter=open;}", "#null#"]
+    gone = AccountDeleted(name="pbx", domain=DOMAIN)
+    kept.append(f"account/{PBX}", ANY_VERSION, [gone], Meta(actor="admin"))
+    *_, deleted = kept.read()
+    again.voice.apply(deleted)
+    again.host.start_task(PBX, "find")
+    again.advance(0.05)
+    assert again.watch.log[2:] == ["#null#", "#null#"]
+    again.end()
