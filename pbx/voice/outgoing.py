@@ -13,10 +13,10 @@ from pbx.calls.program import OutgoingOptions
 from pbx.script.runtime.surroundings import address_of
 from pbx.script.values import Dictionary, Value, text_of
 from pbx.voice.errors import BadParameters
-from sip.digest import authorize, select_challenge
 from sip.errors import RemoteProtocolError
 from sip.headers.address import parse_name_addr
-from sip.message import Request, Response
+from sip.login import DigestLogin
+from sip.message import Request
 from sip.uri import SipUri, parse_uri
 
 MAX_VALUE_CHARS: Final = 2048
@@ -25,34 +25,6 @@ MAX_FORWARDS: Final = 70
 _TEXTS: Final = ("Subject", "Alert-Info", "Referred-By")
 _LISTS: Final = ("Diversion", "Call-Info", "Privacy", "History-Info")
 _WITHHELD: Final = frozenset(("id", "user", "header"))
-
-
-class Credentials:
-    """Answers challenges with a program's name and password (RFC 3261 §22)."""
-
-    def __init__(self, name: str, password: str) -> None:
-        self._name = name
-        self._password = password
-        self._counts: dict[str, int] = {}
-
-    def __repr__(self) -> str:
-        return f"Credentials({self._name!r})"
-
-    def authorize(
-        self, response: Response, method: str, uri: str, body: bytes, cnonce: str
-    ) -> list[tuple[str, str]]:
-        """The field that answers a 401 or 407."""
-        found = select_challenge(response)
-        if found is None:
-            return []
-        header, challenge = found
-        count = self._counts[challenge.nonce] = self._counts.pop(challenge.nonce, 0) + 1
-        while len(self._counts) > 8:  # of a call's own requests
-            self._counts.pop(next(iter(self._counts)))
-        value = authorize(
-            challenge, method, uri, self._name, self._password, cnonce=cnonce, nc=count
-        )
-        return [(header, value)]
 
 
 class Outgoing(NamedTuple):
@@ -191,7 +163,8 @@ def _options(parameters: Dictionary, call_id: str) -> OutgoingOptions:
         route = (f"<{place};lr>" if ";lr" not in place else f"<{place}>",)
     return OutgoingOptions(
         call_id=call_id,
-        credentials=Credentials(name, password) if name else None,
+        # Pinned: a party behind the gateway gets no digest by challenging what we send later.
+        credentials=DigestLogin(name, password, pin=True) if name else None,
         reliable=parameters.get(b"No100rel") is None,
         session_expires_s=interval if isinstance(interval, int) and interval >= 0 else None,
         route=route,

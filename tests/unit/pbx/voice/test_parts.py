@@ -15,7 +15,7 @@ from pbx.script.values import Data, Dictionary
 from pbx.voice.errors import BadParameters
 from pbx.voice.files import DiskRecordings, DiskSounds, StockFiles
 from pbx.voice.messages import digit_of, dtmf_relay, info_of, info_parameters
-from pbx.voice.outgoing import Credentials, outgoing, uri_of
+from pbx.voice.outgoing import outgoing, uri_of
 from pbx.voice.port import reason_field
 from pbx.voice.silence import trailing_silence_ms
 from pbx.voice.web import WebCaller, WebProblem, web_request
@@ -139,7 +139,10 @@ def test_a_call_that_shall_not_tell_who_calls() -> None:
 def test_credentials_count_their_requests() -> None:
     challenge = 'Digest realm="gw", nonce="n1", algorithm=MD5, qop="auth"'
     response = Response(401, "Unauthorized", (("WWW-Authenticate", challenge),))
-    known = Credentials("u", "p")
+    values = from_python({"": "sip:b@gw", "authUsername": "u", "authPassword": "p"})
+    assert isinstance(values, Dictionary)
+    known = outgoing(values, "al@dom", "Al", "dom", "id@voice", "t").options.credentials
+    assert known is not None
     counts = []
     for _ in range(2):
         ((name, value),) = known.authorize(response, "INVITE", "sip:x", b"", "c")
@@ -147,6 +150,8 @@ def test_credentials_count_their_requests() -> None:
         counts.append(value.partition("nc=")[2][:8])
     assert counts == ["00000001", "00000002"]
     assert known.authorize(Response(401, "No", ()), "INVITE", "sip:x", b"", "c") == []
+    thief = Response(401, "No", (("WWW-Authenticate", challenge.replace("gw", "thief")),))
+    assert known.authorize(thief, "BYE", "sip:x", b"", "c") == [], "nobody else is answered"
 
 
 def test_reasons() -> None:
