@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pbx.admin.dispatch import Context, carry_out, require
@@ -15,7 +16,7 @@ from pbx.rest.changes import Resource, version_of
 from pbx.rest.listing import named_page
 from pbx.rest.operations import Call, Handler, Reply
 from pbx.rest.shapes import Account, AccountPage, AccountRow, given
-from pbx.rest.values import read_settings, replacing, shown_settings, updating
+from pbx.rest.values import DEFAULT, read_settings, replacing, shown_settings, updating
 from pbx.settings_changes import Target
 
 REAL_NAME = "RealName"
@@ -218,6 +219,60 @@ def part_handlers(part: str, command: str, parameter: str) -> tuple[Handler, Han
         return get(call)
 
     return get, put
+
+
+def get_trunks(call: Call) -> Reply:
+    """GETACCOUNTRSIPS, without passwords."""
+
+    def look(context: Context) -> Reply:
+        address = seen_account(context, call.path["address"])
+        version = version_of(context.log, Resource(f"account/{address}"))
+        return Reply(shown_settings(_trunks(context, address)), version)
+
+    return call.read(look)
+
+
+def put_trunks(call: Call) -> Reply:
+    """SETACCOUNTRSIPS; a password that is not named stays."""
+    return _change_trunks(call, lambda held: replacing(call.body, held))
+
+
+def patch_trunks(call: Call) -> Reply:
+    """SETACCOUNTRSIPS, of what there was with what changes."""
+
+    def changed(held: dict[str, Value]) -> dict[str, Value]:
+        changes = updating(call.body, held)
+        gone = {name for name, value in changes.items() if value == DEFAULT}
+        return {name: value for name, value in {**held, **changes}.items() if name not in gone}
+
+    return _change_trunks(call, changed)
+
+
+def get_trunk_states(call: Call) -> Reply:
+    """GETACCOUNTINFO of the registrations: what came of them, so without an ETag."""
+
+    def look(context: Context) -> Reply:
+        address = seen_account(context, call.path["address"])
+        arguments: dict[str, Value] = {"accountName": address, "keyName": "RSIP", "KEY": "KEY"}
+        found = carry_out(context, "GETACCOUNTINFO", arguments)
+        return Reply(shown_settings(found) if isinstance(found, dict) else {})
+
+    return call.read(look)
+
+
+def _trunks(context: Context, address: str) -> dict[str, Value]:
+    found = carry_out(context, "GETACCOUNTRSIPS", {"accountName": address})
+    assert isinstance(found, dict)
+    return found
+
+
+def _change_trunks(call: Call, changed: Callable[[dict[str, Value]], dict[str, Value]]) -> Reply:
+    def change(context: Context) -> None:
+        address = seen_account(context, call.path["address"])
+        _set(context, "SETACCOUNTRSIPS", address, newRecords=changed(_trunks(context, address)))
+
+    call.change(lambda context: resource(context, call.path["address"]), change)
+    return get_trunks(call)
 
 
 def put_password(call: Call) -> Reply:

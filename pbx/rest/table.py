@@ -200,6 +200,15 @@ def _accounts() -> Iterator[Operation]:
         yield _change(
             "PUT", "accounts", f"{one}/{part}", f"put{noun}", replace, put, body=body, reply=body
         )
+    yield from _dictionary(
+        "accounts", f"{one}/trunks", "AccountTrunks", "the registrations with providers, by name",
+        "регистрации у провайдеров по именам", a.get_trunks, a.put_trunks, a.patch_trunks,
+    )  # fmt: skip
+    yield _read(
+        "accounts", f"{one}/trunk-states", "getAccountTrunkStates",
+        ("How the registrations with providers are", "Состояние регистраций у провайдеров"),
+        a.get_trunk_states, shapes.Settings,
+    )  # fmt: skip
     yield _change(
         "PUT", "accounts", f"{one}/password", "putAccountPassword",
         ("Set a password; nothing shows it", "Установить пароль; прочитать его нельзя"),

@@ -162,3 +162,23 @@ def test_who_changed_it_from_where_and_why_is_kept(lab: RestLab) -> None:
         (f"token:{token}", "api:testclient"),
     ]
     assert OTHER not in str(told)
+
+
+def test_registrations_with_providers(lab: RestLab) -> None:
+    path = f"{ANN}/trunks"
+    record = {"domain": "sip.provider.example", "authName": "4930", "period": "5m"}
+    with lab.client() as api:
+        put = api.change("PUT", path, {"one": {**record, "password": "provider-secret"}})
+        assert put.json() == {"one": record}
+        kept = api.change("PATCH", path, {"one": {"period": "10m"}, "two": record})
+        assert kept.json() == {"one": {**record, "period": "10m"}, "two": record}
+        held = lab.service.world.account_configuration(f"ann@{MAIN}").section("records")["RSIP"]
+        assert isinstance(held, dict)
+        assert held["one"] == {**record, "period": "10m", "password": "provider-secret"}
+        wrong = api.change("PATCH", path, {"two": {"domain": None}})
+        assert problem(wrong) == (422, "refused")
+        assert "record two: domain names the registrar" in wrong.json()["detail"]
+        assert api.change("PATCH", path, {"one": None}).json() == {"two": record}
+        states = api.get(f"{ANN}/trunk-states")
+        assert (set(states.json()), "etag" in states.headers) == ({"two"}, False)
+        assert "provider-secret" not in api.get(f"{ANN}/effective-settings").text
