@@ -264,6 +264,13 @@ SETDOMAINALIASES client.un (mail.client.un)
 GETROUTERTABLE
 SETROUTERTABLE "; a table\\eS:<8(10d)@*> = gatewaycaller{+7*}#pbx"
 ROUTE 401@client.un
+GETSERVERSIGNALRULES
+SETSERVERSIGNALRULES ()
+GETDOMAINSIGNALRULES client.un
+SETDOMAINSIGNALRULES client.un ((100010, Night, (), (("Reject with", 486))))
+SETACCOUNTSIGNALRULES a@client.un ()
+UPDATEACCOUNTSIGNALRULE a@client.un (100010, Night, (), (("Reject with", 486)))
+GETACCOUNTSIGNALRULES a@client.un
 DELETEGROUP h@client.un
 DELETEFORWARDER 302@client.un
 RENAMEACCOUNT a@client.un INTO b@client.un
