@@ -174,6 +174,14 @@ GETDOMAINMAILRULES client.un
 SETACCOUNTMAILRULES a@client.un ((5, R, (), ((Discard))))
 UPDATEACCOUNTMAILRULE a@client.un (6, R)
 GETACCOUNTMAILRULES a@client.un
+SETSERVERSIGNALRULES ((305, R, (), (("Reject with", 486))))
+GETSERVERSIGNALRULES
+SETSERVERSIGNALRULES ()
+SETDOMAINSIGNALRULES client.un ((305, R, (), (("Reject with", 486))))
+GETDOMAINSIGNALRULES client.un
+SETACCOUNTSIGNALRULES a@client.un ((305, R, (), (("Reject with", 486))))
+UPDATEACCOUNTSIGNALRULE a@client.un (306, R)
+GETACCOUNTSIGNALRULES a@client.un
 SETACCOUNTRSIPS a@client.un {p = {domain = voip1.un; password = secretX;};}
 GETACCOUNTRSIPS a@client.un
 SETACCOUNTRPOPS a@client.un {p = {domain = mail.un; password = secretX;};}
