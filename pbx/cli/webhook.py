@@ -279,7 +279,7 @@ def _status_row(hook: WebhookState, progress: Progress, head: str, node: str) ->
             "position": progress.after,
             "head": head,
             "delivered": progress.delivered,
-            "delivered_ns": progress.delivered_ns,
+            "last_delivery_ns": progress.delivered_ns,
             "failures": progress.failures,
             "failing_since_ns": progress.failing_since_ns,
             "next_try_ns": progress.next_try_ns,

@@ -169,9 +169,12 @@ def test_phones_come_back_while_kafka_is_away(cluster: Cluster) -> None:
     first, second, third = cluster.nodes
     with RawPhone(first, "alice") as caller, RawPhone(first, "dave") as phone:
         with killed(cluster.broker):
-            await_condition(
-                lambda: "Kafka cannot be reached" in first.log(), "the alarm", 3 * LISTED_S
-            )
+            for node in cluster.nodes:
+                await_condition(
+                    lambda node=node: "Kafka cannot be reached" in node.log(),  # type: ignore[misc]
+                    "the alarm",
+                    3 * LISTED_S,
+                )
             with pytest.raises(ServerError, match="nothing was changed"):
                 second.create_account("late")
             # The first one waits until it is certain that nobody else decides.

@@ -350,6 +350,8 @@ def test_webhooks_lose_nothing_over_failures_and_kills(tmp_path: Path) -> None:
         assert all(verify(key, h, body, int(time.time())) for h, body in receiver.messages)
         [status] = s.listing("webhook", "status")
         assert (status["failures"], status["paused"]) == (0, "")
+        assert status["delivered"] == len(expected)
+        assert status["last_delivery"].startswith("20")
 
         receiver.messages.clear()
         s.run("webhook", "replay", added["id"], "--after", expected[-4])
