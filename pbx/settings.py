@@ -718,7 +718,12 @@ class KafkaSettings:
         high=100_000,
     )
     messages_days: int = key(
-        0, "How long Kafka keeps pbx.messages; 0: for ever.", unit="days", low=0, high=100_000
+        0,
+        "How long Kafka keeps pbx.messages; 0: for ever, which a new node needs to know the "
+        "mailboxes.",
+        unit="days",
+        low=0,
+        high=100_000,
     )
     security: str = key(
         "PLAINTEXT",
