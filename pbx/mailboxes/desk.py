@@ -73,6 +73,7 @@ class Desk:
         clock: Clock,
         tasks: Callable[[], TaskNode],
         new_token: Callable[[], str],
+        woken: Callable[[], None],
     ) -> None:
         self.store = store
         self.access = MailAccess(store, routing)
@@ -80,6 +81,7 @@ class Desk:
         self.clock = clock
         self.tasks = tasks
         self.new_token = new_token
+        self._woken = woken
         self._worker = worker
         self._held: dict[int, Held] = {}
         self._last_handle = 0
@@ -94,6 +96,7 @@ class Desk:
             if isinstance(outcome, Held):
                 outcome = self._registered(outcome)
             self.tasks().answer(task, outcome, waited=True)
+            self._woken()
 
         def safe() -> Value | Held:
             try:
@@ -143,6 +146,7 @@ class Desk:
                 outcome.told = True
                 event = make_event(SystemEvent.MAILBOX_NOTIFY, None, outcome.notify)
                 self.tasks().reading.deliver(task, event)
+                self._woken()
 
     # ------------------------------------------------------------------------------- on either side
 

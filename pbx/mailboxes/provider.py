@@ -43,7 +43,8 @@ class MailProvider:
     """See the module.
 
     Made before the node of the tasks: `tasks` gives that when it is needed. `store` is used on the
-    thread of `worker` only. `new_token` draws texts that are never the same twice.
+    thread of `worker` only. `new_token` draws texts that are never the same twice. A task that was
+    given something has its turn by `woken`.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class MailProvider:
         *,
         tasks: Callable[[], TaskNode],
         new_token: Callable[[], str],
+        woken: Callable[[], None] = lambda: None,
     ) -> None:
-        self._desk = Desk(store, worker, routing, clock, tasks, new_token)
+        self._desk = Desk(store, worker, routing, clock, tasks, new_token, woken)
         self._routing = routing
 
     def handlers(self) -> Mapping[type[HostRequest], Handler]:

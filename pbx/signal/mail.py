@@ -49,8 +49,11 @@ class SignalMail:
         self.worker = ThreadWorker(notify)
         self.waiting = WaitingMessages(event_log, later=asyncio.get_running_loop().call_soon)
 
-    def provider(self, routing: RoutingState, tasks: Callable[[], TaskNode]) -> MailProvider:
-        """What answers the requests of programs about mailboxes; `tasks` gives their node."""
+    def provider(
+        self, routing: RoutingState, tasks: Callable[[], TaskNode], woken: Callable[[], None]
+    ) -> MailProvider:
+        """What answers the requests of programs about mailboxes; `tasks` gives their node, `woken`
+        lets them have their turns."""
         made = MailProvider(
             self.store,
             self.worker,
@@ -58,6 +61,7 @@ class SignalMail:
             self._clock,
             tasks=tasks,
             new_token=lambda: secrets.token_hex(12),
+            woken=woken,
         )
         self._providers.append(made)
         return made

@@ -386,13 +386,17 @@ class _Signal:
             reach=self._settings.limits.rule_urls,
             version=_version(),
             files=StockFiles(data.path / "programs"),
-            providers=(mail.provider(self.node.directory, self._tasks),),
+            providers=[mail.provider(self.node.directory, self._tasks, self._wake_tasks)],
         )
         self._voice.load(event_log)
 
     def _tasks(self) -> TaskNode:
-        assert self._voice is not None  # whoever asks runs in a task
+        assert self._voice is not None  # only its tasks ask
         return self._voice.host.tasks
+
+    def _wake_tasks(self) -> None:
+        if self._voice is not None:
+            self._voice.host.wake(self.node.now())
 
     def _offload(self, work: Callable[[], Any], done: Callable[[Any], None]) -> None:
         """What programs wait for, beside the loop; more than the threads take waits its turn."""

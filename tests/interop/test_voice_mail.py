@@ -1,13 +1,15 @@
-"""The lamp of a real phone follows the flags of voice messages, across a restart of the server."""
+"""Voice mail with real phones: lamps, a message that is left, heard in the INBOX, and deleted."""
 
 from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from media import wav
@@ -18,6 +20,11 @@ from tests.support.server_process import DOMAIN, ServerProcess
 pytestmark = [pytest.mark.interop, pytest.mark.needs("pjsua2")]
 
 ALICE = f"alice@{DOMAIN}"
+BOB_HZ = 1000
+ROUTER = f"""\
+Signal:<310@*> = voicemail#{ALICE}
+Signal:<351@*> = service{{51}}#{ALICE}
+"""
 
 
 @pytest.fixture
@@ -81,3 +88,59 @@ def test_the_lamp_follows_the_mailbox(
     mailbox(own_server, "delete", "INBOX", "1")
     assert lamp.next() == ("no", 0, 0, 0, 0)
     assert "equal to the live tables" in own_server.run("replay", "mailboxes")
+
+
+def dominant_hz(path: Path) -> float:
+    """The strongest frequency of the loudest second of a recording."""
+    sound = wav.parse(path.read_bytes())
+    count = sound.rate_hz
+    pcm = sound.pcm.astype(np.float64)
+    starts = range(0, max(1, len(pcm) - count), count // 4)
+    loudest = max((pcm[at : at + count] for at in starts), key=lambda part: float(np.std(part)))
+    assert float(np.std(loudest)) > 500, "nothing to be heard"
+    spectrum = np.abs(np.fft.rfft(loudest * np.hanning(len(loudest))))
+    return float(np.argmax(spectrum)) * sound.rate_hz / len(loudest)
+
+
+def test_a_message_is_left_heard_and_deleted(
+    own_server: ServerProcess, phone_of: PhoneOf, tmp_path: Path
+) -> None:
+    table = tmp_path / "router"
+    table.write_text(ROUTER)
+    own_server.run("router", "set", str(table))
+    alice = phone_of(own_server, "alice", 440, mwi=True)
+    lamp = Lamp(alice)
+    assert lamp.next() == ("no", 0, 0, 0, 0)
+
+    bob = phone_of(own_server, "bob", BOB_HZ)
+    call = bob.call(f"sip:310@{DOMAIN}")
+    bob.confirmed(call)
+    time.sleep(12)  # the greeting, the tone, and some seconds to speak in
+    bob.hangup(call)
+    bob.ended(call)
+    assert lamp.next() == ("yes", 1, 0, 0, 0)
+    (message,) = mailbox(own_server, "show", "INBOX")
+    assert message["flags"] == "Media"
+    assert "bob" in message["sender"]
+    recorded = tmp_path / "left.wav"
+    mailbox(own_server, "export", "INBOX", "1", "--audio", str(recorded))
+    assert dominant_hz(recorded) == pytest.approx(BOB_HZ, abs=5)
+
+    menu = alice.call(f"sip:351@{DOMAIN}")
+    alice.confirmed(menu)
+    time.sleep(1)
+    alice.do("dtmf", call=menu, digits="1")  # the new ones
+    time.sleep(2)
+    alice.do("dtmf", call=menu, digits="7")  # delete
+    time.sleep(2)
+    alice.do("dtmf", call=menu, digits="*")
+    seen = [lamp.next()]
+    while seen[-1] != ("no", 0, 0, 0, 0):
+        seen.append(lamp.next())
+    alice.hangup(menu)
+    alice.ended(menu)
+    own_server.await_no_calls()
+    deadline = time.monotonic() + 5
+    while mailbox(own_server, "show", "INBOX"):
+        assert time.monotonic() < deadline, "not expunged on leaving"
+        time.sleep(0.2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mailbox as standard_mailbox
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,11 @@ def sound(tmp_path: Path) -> Path:
     return path
 
 
+def rows(pbx: Pbx, *words: str) -> Any:
+    """What a command prints with ``--json``."""
+    return pbx.json(*words)
+
+
 def refused(capsys: pytest.CaptureFixture[str], pbx: Pbx, *words: str) -> str:
     """What a command that fails says."""
     capsys.readouterr()
@@ -48,10 +54,10 @@ def test_a_recording_is_stored_listed_marked_and_exported(
     assert pbx("mailbox", "list", ANN) == "MAILBOX  MESSAGES  UNREAD  VOICE  SIZE  CLASS\n"
     told = pbx("mailbox", "store", "401@a.dom", str(sound), "--from", "bob@b.dom")
     assert told == f"message 1 in INBOX of {ANN}\n"
-    (box,) = pbx.json("mailbox", "list", ANN)
+    (box,) = rows(pbx, "mailbox", "list", ANN)
     assert (box["name"], box["messages"], box["unseen"], box["voice"]) == ("INBOX", 1, 1, 1)
     assert pbx("mailbox", "mark", ANN, "inbox", "1", "--seen") == ""
-    (message,) = pbx.json("mailbox", "show", ANN, "INBOX")
+    (message,) = rows(pbx, "mailbox", "show", ANN, "INBOX")
     assert message["flags"] == "Seen,Media"
     assert message["sender"] == "bob@b.dom"
     assert message["content_class"] == "voice"
@@ -64,7 +70,7 @@ def test_a_recording_is_stored_listed_marked_and_exported(
     assert heard.read_bytes() == sound.read_bytes()
     pbx("mailbox", "export", ANN, "INBOX", "1", str(whole))
     assert read_message(whole.read_bytes()).field("Content-Class") == "voice"
-    written = pbx.json("mailbox", "export", ANN, "INBOX", "--all", str(box_file))
+    written = rows(pbx, "mailbox", "export", ANN, "INBOX", "--all", str(box_file))
     assert written["messages"] == 1
     box_read = standard_mailbox.mbox(box_file)
     assert len(box_read) == 1
@@ -78,7 +84,7 @@ def test_a_message_is_shown_and_commands_no_terminal(pbx: Pbx, tmp_path: Path) -
     shown = pbx("mailbox", "show", ANN, "INBOX", "1")
     assert "hello\ufffd there" in shown
     assert "\x1b" not in shown
-    as_json = pbx.json("mailbox", "show", ANN, "INBOX", "1")
+    as_json = rows(pbx, "mailbox", "show", ANN, "INBOX", "1")
     assert as_json["text"].startswith("hello")
     assert as_json["parts"] == []
 
@@ -86,12 +92,12 @@ def test_a_message_is_shown_and_commands_no_terminal(pbx: Pbx, tmp_path: Path) -
 def test_messages_and_mailboxes_are_removed(pbx: Pbx, sound: Path) -> None:
     for _ in range(3):
         pbx("mailbox", "store", ANN, str(sound))
-    assert pbx.json("mailbox", "delete", ANN, "INBOX", "1", "3")["uids"] == [1, 3]
-    assert [m["uid"] for m in pbx.json("mailbox", "show", ANN, "INBOX")] == [2]
-    assert pbx.json("mailbox", "clean")["files"] == 0, "not so soon"
-    assert pbx.json("mailbox", "clean", "--before", "0s")["files"] == 2
+    assert rows(pbx, "mailbox", "delete", ANN, "INBOX", "1", "3")["uids"] == [1, 3]
+    assert [m["uid"] for m in rows(pbx, "mailbox", "show", ANN, "INBOX")] == [2]
+    assert rows(pbx, "mailbox", "clean")["files"] == 0, "not so soon"
+    assert rows(pbx, "mailbox", "clean", "--before", "0s")["files"] == 2
     assert pbx("mailbox", "clean", "--before", "0s") == "0 files deleted, 0 B free\n"
-    assert pbx.json("mailbox", "show", ANN, "INBOX", "2")["uid"] == 2
+    assert rows(pbx, "mailbox", "show", ANN, "INBOX", "2")["uid"] == 2
 
 
 def test_the_tables_are_what_the_command_shows(pbx: Pbx, sound: Path) -> None:
@@ -136,13 +142,13 @@ def test_what_is_refused_and_why(
         (("delete", ANN, "Work", "--yes"), "there is no such mailbox"),
     ):
         assert reason in refused(capsys, pbx, *words), words
-    assert len(pbx.json("mailbox", "show", ANN, "INBOX")) == 2
+    assert len(rows(pbx, "mailbox", "show", ANN, "INBOX")) == 2
 
 
 def test_an_erased_account_leaves_no_mail(pbx: Pbx, sound: Path) -> None:
     pbx("mailbox", "store", ANN, str(sound))
     pbx("erase", ANN, "--yes")
     pbx("account", "create", ANN, "--password", "another horse")
-    assert pbx.json("mailbox", "list", ANN) == []
+    assert rows(pbx, "mailbox", "list", ANN) == []
     log = pbx("log", "--stream", f"mailbox/{ANN}/1", "--json")
     assert "[sealed]" in log
