@@ -37,6 +37,8 @@ class MailRun(OfflineRun):
         super().__init__(program, scenario, files)
         self.lab = lab
         self.worker = InlineWorker()
+        self.wakes = 0
+        """How often a task was given something."""
         self.provider = MailProvider(
             lab.store,
             self.worker,
@@ -44,6 +46,7 @@ class MailRun(OfflineRun):
             lab.clock,
             tasks=lambda: self.node,
             new_token=lambda: f"{lab.rng.getrandbits(64):016x}",
+            woken=self._woken,
         )
         self._handlers = self.provider.handlers()
         self._followed = lab.log.head()
@@ -61,6 +64,10 @@ class MailRun(OfflineRun):
             return more or bool(self.node._ready)
 
         self.node.pump = pump_and_work  # type: ignore[method-assign]
+
+    def _woken(self) -> None:
+        self.wakes += 1
+        assert self.node._ready, "woken for nothing"
 
     # The services port.
 

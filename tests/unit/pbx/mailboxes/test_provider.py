@@ -53,6 +53,13 @@ def test_every_request_about_mailboxes_is_answered(lab: MailLab) -> None:
     assert asked | {SubmitEMail, SendEMail} == set(provider.handlers())
 
 
+def test_a_task_that_was_answered_has_its_turn(lab: MailLab) -> None:
+    """Answers come from another thread, when nothing else may happen for a long time."""
+    text = b"""entry main { var box = OpenMailbox("INBOX"); void(MailboxAppend(box,null,"t")); }"""
+    done = run_program(lab, "x", files={"x.sppr": text})
+    assert done.wakes == 2
+
+
 class TestTheStockApplications:
     """Caller, message, lamp, owner, menu: over the same mailbox."""
 
