@@ -40,6 +40,8 @@ class DataDirectory:
         """Where the media service writes; who asked for a recording takes it from there."""
         self.media_socket = self.run / "media.sock"
         """Where the media service takes the NG protocol from the signal role."""
+        self.control_socket = self.run / "control.sock"
+        """Where the signal role takes commands on running applications."""
         self.log_socket = self.run / "log.sock"
         """Where the log role of a cluster's node takes decisions from the other processes."""
         self.applied = self.run / "applied"

@@ -676,6 +676,11 @@ class PrivacySettings:
         "for ever. Call records show it to whoever may read them. Holds for what is written from "
         "then on.",
     )
+    menu_choices: bool = key(
+        True,
+        "Write into the log which single digit a caller chose at a prompt of a program. Digits of "
+        "anything longer, and at prompts that ask for a PIN, are never written.",
+    )
     keys: str = key(
         "",
         "Where sealing keys are kept: postgresql://… for nodes that share a log; empty: "
@@ -711,8 +716,8 @@ class KafkaSettings:
     )
     calls_days: int = key(
         0,
-        "How long Kafka keeps pbx.calls, pbx.nodes and pbx.cdrs; 0: for ever. Nodes keep their own "
-        "copies whatever this says.",
+        "How long Kafka keeps pbx.calls, pbx.applications, pbx.nodes and pbx.cdrs; 0: for ever. "
+        "Nodes keep their own copies whatever this says.",
         unit="days",
         low=0,
         high=100_000,

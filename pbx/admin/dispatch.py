@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from pbx.admin.errors import GENERAL, NO_ACCOUNT, NO_DOMAIN, NO_RIGHTS, UNKNOWN_COMMAND, CliError
@@ -25,6 +26,7 @@ from pbx.objects.keys import Table
 from pbx.settings_changes import SettingsChanges, Target, read
 
 if TYPE_CHECKING:
+    from pbx.environments import FileStorage
     from pbx.admin.jobs import Client
     from pbx.admin.service import AdminService
     from pbx.admin.world import DomainEntry, World
@@ -38,6 +40,12 @@ class Result(NamedTuple):
     """What a command has to say; null is an answer, too."""
 
     value: Value
+
+
+class Note(NamedTuple):
+    """Done, and there is something to know: one line of text instead of OK."""
+
+    text: str
 
 
 class Context:
@@ -69,6 +77,11 @@ class Context:
             erase=service.erase if erase is None else erase,
             inventory=service.world.inventory,
         )
+
+    @property
+    def storage(self) -> FileStorage:
+        """The file storage of accounts, over this command's log."""
+        return self.service.storage_over(self.log)
 
     @property
     def world(self) -> World:
@@ -183,7 +196,7 @@ class Context:
         )
 
 
-Handler: TypeAlias = Callable[[Context, Arguments], Result | None]
+Handler: TypeAlias = Callable[[Context, Arguments], Result | Note | None]
 
 
 class Row(NamedTuple):
@@ -199,7 +212,7 @@ class Row(NamedTuple):
     """The parameter that names the object whose domain counts for the rights."""
 
 
-def dispatch(context: Context, line: str) -> Result | None:
+def dispatch(context: Context, line: str) -> Result | Note | None:
     """Carry out a command line. Raises :class:`CliError` and others of its kin."""
     from pbx.admin import table
 
@@ -233,7 +246,7 @@ def carry_out(context: Context, name: str, arguments: Arguments) -> Value:
     row = table.COMMANDS[name]
     _require(context, row, arguments)
     result = row.handler(context, arguments)
-    return None if result is None else result.value
+    return result.value if isinstance(result, Result) else None
 
 
 def require(context: Context, name: str, arguments: Arguments) -> None:
@@ -302,7 +315,12 @@ def require_texts(value: Value, what: str) -> list[str]:
     return found
 
 
+def time_stamp(time_ns: int) -> datetime:
+    """A moment of the log as commands show it: whole seconds of UTC."""
+    return datetime.fromtimestamp(time_ns // 1_000_000_000, UTC)
+
+
 __all__ = [
-    "Context", "Handler", "Result", "Row", "carry_out", "conf", "dispatch", "number", "require",
-    "require_texts", "text",
+    "Context", "Handler", "Note", "Result", "Row", "carry_out", "conf", "dispatch", "number",
+    "require", "require_texts", "text", "time_stamp",
 ]  # fmt: skip

@@ -25,7 +25,8 @@ from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.kernel.errors import LogError
 from pbx.roles import Fatal, RoleContext
-from pbx.settings import Listener, Settings
+from pbx.settings import Listener, Settings, kafka_servers
+from pbx.voice.control_client import ControlClient
 from sip.endpoint import ensure_self_signed
 
 log = logging.getLogger("pbx.admin")
@@ -45,7 +46,12 @@ def admin_config(context: RoleContext) -> AdminConfig:
     """The service's part of the settings."""
     limits = context.settings.limits
     guard = GuardLimits(limits.failed_logins, limits.failed_logins_s, limits.lock_s)
-    return AdminConfig(version=__version__, data=context.data.path, guard=guard)
+    return AdminConfig(
+        version=__version__,
+        data=context.data.path,
+        clustered=bool(kafka_servers(context.settings.eventlog.engine)),
+        guard=guard,
+    )
 
 
 async def _main(context: RoleContext) -> int:
@@ -70,6 +76,7 @@ async def _main(context: RoleContext) -> int:
             erase=open_keys(context.data.path).erase,
             shut_down=lambda: os.kill(os.getppid(), signal.SIGTERM),
             blobs=FileBlobs(context.data.path / "blobs"),
+            tasks=ControlClient(context.data.control_socket),
             count_calls=call_counter(context.data.path, event_log, settings.readmodel.url),
         )
         server = AdminServer(service, clock, rng, _limits(settings))

@@ -18,7 +18,7 @@ from typing import Final, TypeAlias, TypeVar
 
 from pbx.admin import credentials
 from pbx.admin.credentials import NOBODY, Plain, Stored
-from pbx.admin.dispatch import Context, dispatch
+from pbx.admin.dispatch import Context, Note, dispatch
 from pbx.admin.errors import GENERAL, NO_RIGHTS, WRONG_LOGIN, CliError
 from pbx.admin.guard import GuardLimits, LoginGuard
 from pbx.admin.jobs import Client, Command, Data, Done, Job, Login, NewPassword, Outcome, Refused
@@ -42,11 +42,15 @@ from pbx.domain.logins import (
     logins_of,
 )
 from pbx.domain.nodes import SourceBlocked
+from pbx.domain.storage import StorageLimits
+from pbx.environments import FileStorage
+from pbx.environments.quota import limits_from
 from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.kernel.clock import Clock
 from pbx.kernel.errors import DomainError, PbxError
 from pbx.kernel.events import Event
 from pbx.objects.forms import FlowLimit, address_in, read_ip_list
+from pbx.voice.control import NoTasks, TaskControl
 
 log = logging.getLogger("pbx.admin")
 
@@ -54,6 +58,8 @@ ACCOUNT_FACTOR: Final = 2.0
 """An account takes this many times the wrong logins of an address: a stranger should not be able to
 lock somebody else out with a handful of tries."""
 BLACKLIST: Final = Aggregate(blacklist.EMPTY, blacklist.evolve_blacklist)
+MAX_NOTE_CHARS: Final = 1000
+"""Of what a reply without data says; clients read lines of bounded length."""
 CHECKED_CHARS: Final = 255
 """Longer names are those of no account."""
 
@@ -64,6 +70,8 @@ class AdminConfig:
 
     version: str = "0"
     data: Path = Path()
+    clustered: bool = False
+    """Other nodes share the log."""
     guard: GuardLimits = field(default_factory=GuardLimits)
 
 
@@ -85,6 +93,7 @@ class AdminService:
         shut_down: Callable[[], None] = lambda: None,
         blobs: BlobStore | None = None,
         count_calls: CountCalls | None = None,
+        tasks: TaskControl | None = None,
     ) -> None:
         self.log = event_log
         self.config = config
@@ -95,6 +104,9 @@ class AdminService:
         self.shut_down = shut_down
         """Asks the supervisor to stop the server."""
         self.blobs: BlobStore = MemoryBlobs() if blobs is None else blobs
+        self._storage = FileStorage(event_log, self.blobs, clock.wall_ns, self._storage_limits)
+        self.tasks: TaskControl = NoTasks() if tasks is None else tasks
+        """Applications that run on this server."""
         self._count_calls = count_calls
         self.world = World(event_log)
         self.guard = LoginGuard(config.guard)
@@ -177,6 +189,17 @@ class AdminService:
             raise DomainError("call records are not at hand")
         return self._count_calls(what, whose, since_ns)
 
+    def storage_over(self, event_log: EventLog) -> FileStorage:
+        """The file storage of accounts over the own log, or over one that stands for it."""
+        if event_log is self.log:
+            return self._storage
+        return FileStorage(event_log, self.blobs, self.clock.wall_ns, self._storage_limits)
+
+    def _storage_limits(self, account: str) -> StorageLimits:
+        configuration = self.world.account_configuration(account)
+        domain = account.rpartition("@")[2]
+        return limits_from(lambda key: self.world.account_setting(key, domain, configuration))
+
     def blacklisted(self, now_ns: int) -> dict[str, int]:
         """Addresses refused now and until when, what nodes locked by themselves included."""
         found = self._locked_by_nodes(now_ns)
@@ -216,7 +239,11 @@ class AdminService:
     def _command(self, client: Client, line: str) -> Outcome:
         self.statistics.count("pwdInputCommands")
         result = dispatch(self._context(client), line)
-        return Done() if result is None else Data(result.value)
+        if result is None:
+            return Done()
+        if isinstance(result, Note):
+            return Done(" ".join(result.text.split())[:MAX_NOTE_CHARS])
+        return Data(result.value)
 
     def _context(self, client: Client) -> Context:
         return Context(self, client, self.authority(client.account))

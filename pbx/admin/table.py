@@ -23,6 +23,8 @@ from pbx.admin.handlers import (
     server,
     sessions,
     signal_rules,
+    storage,
+    tasks,
 )
 from pbx.admin.rights import (
     ADMINISTRATOR,
@@ -55,7 +57,9 @@ def _row(
     parsed = Syntax(syntax)
     if not about:
         names = [parameter.name for parameter in parsed.parameters()]
-        known = ("accountName", "domainName", "oldName", "groupName", "forwarderName")
+        known = (
+            "accountName", "domainName", "oldName", "groupName", "forwarderName", "taskName",
+        )  # fmt: skip
         about = next((name for name in names if name in known), "domainName")
     return Row(name, parsed, needs, handler, shows, about)
 
@@ -90,7 +94,9 @@ def _rows() -> Iterator[Row]:
     yield from _record_rows()
     yield from _info_rows()
     yield from _alert_rows()
+    yield from _storage_rows()
     yield from _environment_rows()
+    yield from _task_rows()
     yield from _session_rows()
     yield from _server_rows()
     yield from _misc_rows()
@@ -377,6 +383,84 @@ def _alert_rows() -> Iterator[Row]:
         yield _row(f"REMOVE{noun}ALERT", f"{named}timeStamp", change, commands.remove)
 
 
+def _storage_rows() -> Iterator[Row]:
+    files = domain("CanAccessWebSites", owner=True)
+    auth = "[ AUTH authAccount ]"
+    yield _row(
+        "READSTORAGEFILE",
+        f"accountName FILE fileName [ OFFSET position:number ] [ SIZE size:number ] {auth}",
+        files,
+        storage.read_file,
+        "array: data block, time stamp, size",
+    )
+    yield _row(
+        "WRITESTORAGEFILE",
+        f"accountName FILE fileName [ OFFSET position:object ] {auth} DATA datablock:data",
+        files,
+        storage.write_file,
+    )
+    yield _row(
+        "RENAMESTORAGEFILE",
+        f"accountName FILE oldFile INTO newFile {auth}",
+        files,
+        storage.rename_file,
+    )
+    yield _row("DELETESTORAGEFILE", f"accountName FILE fileName {auth}", files, storage.delete_file)
+    listed = f"accountName [ PATH directory ] {auth}"
+    yield _row("LISTSTORAGEFILES", listed, files, storage.list_files, "dictionary by name")
+    yield _row("GETSTORAGEFILEINFO", listed, files, storage.get_info, "array: size, files")
+    yield _row(
+        "READSTORAGEFILEATTR",
+        f"accountName FILE fileName [ attributes:array ] {auth}",
+        files,
+        storage.read_attributes,
+        "array of XML",
+    )
+    yield _row(
+        "UPDATESTORAGEFILEATTR",
+        f"accountName FILE fileName attributes:array {auth}",
+        files,
+        storage.update_attributes,
+    )
+    yield _row(
+        "GETFILESUBSCRIPTION", "accountName", files, storage.get_subscription, "array of names"
+    )
+    yield _row(
+        "SETFILESUBSCRIPTION",
+        "accountName newSubscription:array",
+        files,
+        storage.set_subscription,
+    )
+
+
+def _task_rows() -> Iterator[Row]:
+    yield _row(
+        "STARTPBXTASK",
+        "accountName PROGRAM programName [ ENTRY entryName ] [ PARAM parameter:object ]",
+        domain("CanImpersonate"),
+        tasks.start,
+        "string: id of the task",
+    )
+    # Whose task it is, is found by the handlers.
+    yield _row(
+        "SENDTASKEVENT",
+        "taskID EVENT eventName [ PARAM parameter:object ]",
+        ADMINISTRATOR,
+        tasks.send_event,
+    )
+    yield _row("KILLNODE", "taskID", ADMINISTRATOR, tasks.kill)
+    yield _row("READNODESTATUS", "taskID", ADMINISTRATOR, tasks.read_status, "object or null")
+    named, one = domain("CanCreateNamedTasks"), "dictionary"
+    listed = "dictionary of dictionaries"
+    yield _row("LISTDOMAINNAMEDTASKS", "[ domainName ]", domain(), tasks.list_of_domain, listed)
+    yield _row("LISTACCOUNTNAMEDTASKS", "accountName", domain(), tasks.list_of_account, listed)
+    yield _row("CREATENAMEDTASK", "taskName FOR ownerName", named, tasks.create_named)
+    yield _row("RENAMENAMEDTASK", "oldName INTO newName", named, tasks.rename_named)
+    yield _row("DELETENAMEDTASK", "taskName", named, tasks.delete_named)
+    yield _row("GETNAMEDTASK", "taskName", domain(), tasks.get_named, one)
+    yield _row("UPDATENAMEDTASK", f"taskName {_D}", named, tasks.update_named)
+
+
 def _environment_rows() -> Iterator[Row]:
     data = "fileName { DATA datablock:data | DELETE }"
     apps = domain("CanModifyPBXApps")
@@ -392,12 +476,20 @@ def _environment_rows() -> Iterator[Row]:
     )
     yield _row("READDOMAINPBXFILE", "domainName FILE fileName", domain(), files.read, "data block")
     yield _row("STOREDOMAINPBXFILE", f"domainName FILE {data}", apps, files.store)
-    files = environments.SERVER_FILES
-    yield _row("CREATESERVERPBX", "language", _SET, files.create)
-    yield _row("DELETESERVERPBX", "language", _SET, files.delete)
-    yield _row("LISTSERVERPBXFILES", "[ language ]", _SET, files.list_files, "dictionary by name")
-    yield _row("READSERVERPBXFILE", "fileName", _SET, files.read, "data block")
-    yield _row("STORESERVERPBXFILE", data, _SET, files.store)
+    for noun, files in (
+        ("SERVER", environments.SERVER_FILES),
+        ("CLUSTER", environments.CLUSTER_FILES),
+    ):
+        yield _row(f"CREATE{noun}PBX", "language", _SET, files.create)
+        yield _row(f"DELETE{noun}PBX", "language", _SET, files.delete)
+        yield _row(
+            f"LIST{noun}PBXFILES", "[ language ]", _SET, files.list_files, "dictionary by name"
+        )
+        yield _row(f"READ{noun}PBXFILE", "fileName", _SET, files.read, "data block")
+        yield _row(f"STORE{noun}PBXFILE", data, _SET, files.store)
+    stock = "dictionary by name"
+    yield _row("LISTSTOCKPBXFILES", "[ language ]", ADMINISTRATOR, environments.list_stock, stock)
+    yield _row("READSTOCKPBXFILE", "fileName", ADMINISTRATOR, environments.read_stock, "data block")
 
 
 def _session_rows() -> Iterator[Row]:
@@ -499,6 +591,12 @@ OLD_NAMES: Final = {
     "FINDWEBUSERSESSION": "FINDACCOUNTSESSION",
     "GETWEBUSERSESSION": "GETSESSION",
     "KILLWEBUSERSESSION": "KILLSESSION",
+    "LISTWEBFILES": "LISTSTORAGEFILES",
+    "GETWEBFILE": "READSTORAGEFILE",
+    "PUTWEBFILE": "WRITESTORAGEFILE",
+    "RENAMEWEBFILE": "RENAMESTORAGEFILE",
+    "DELETEWEBFILE": "DELETESTORAGEFILE",
+    "GETWEBFILESINFO": "GETSTORAGEFILEINFO",
 }
 """What older clients say."""
 

@@ -31,11 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the ladder."""
     from pbx.cli.ladder import ladder_of
     from pbx.cli.log import find_call
+    from pbx.cli.programs import CallStreams
     from pbx.readmodel.cdr_files import iso_time
 
     with opened_log(arguments) as log:
         stream = find_call(arguments, log, arguments.call)
-        ladder = ladder_of(list(log.read_stream(stream)), lambda time_ns: _table(log, time_ns))
+        records = list(CallStreams(stream).records(log))
+        ladder = ladder_of(records, lambda time_ns: _table(log, time_ns))
     name = stream.partition("/")[2]
     if arguments.json:
         print_json({"call": name, "started": iso_time(ladder.start_ns), **ladder.as_json()})

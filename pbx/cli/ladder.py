@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from pbx.cli import programs
 from pbx.cli.reading import show_duration
 from pbx.cli.story import why
 from pbx.domain import calls as c
@@ -77,6 +78,7 @@ class Ladder:
     entries: list[Entry] = field(default_factory=list)
     _caller: str = ""
     _routed: bool = False
+    _programs: dict[str, str] = field(default_factory=dict)
 
     def add(self, record: Record) -> None:
         """The next event."""
@@ -89,13 +91,18 @@ class Ladder:
         if record.type.startswith("rules.evaluated."):
             self._rules(event, record)
             return
+        if isinstance(event, programs.EVENTS):
+            name, words = programs.told(event, record, self._programs)
+            if words:
+                self.entries.append(Decided(self._at(event, record), name, words))
+            return
         teller = _TELLERS.get(type(event))
         if teller is not None:
             self.entries += teller(self, event, self._at(event, record), record.time_ns)
 
     def _at(self, event: Event | None, record: Record) -> int:
         elapsed_ms: int | None = getattr(event, "elapsed_ms", None)
-        if elapsed_ms is None:
+        if elapsed_ms is None or programs.is_of_program(record):
             return max(0, (record.time_ns - self.start_ns) // 1_000_000)
         return elapsed_ms
 

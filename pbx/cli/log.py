@@ -21,6 +21,7 @@ from pbx.kernel.errors import LogError
 
 if TYPE_CHECKING:
     from pbx.cli.common import Commands
+    from pbx.cli.programs import CallStreams
     from pbx.eventlog import EmbeddedLog, EventLog, Position, Record
 
 FOLLOW_TAIL: Final = 10
@@ -78,21 +79,25 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.action == "init"
             else log_cluster.status(arguments)
         )
+    from pbx.cli.programs import CallStreams
+
     with opened_log(arguments) as log:
-        stream = arguments.stream
+        streams: CallStreams | None = None
         if arguments.call:
-            stream = find_call(arguments, log, arguments.call)
+            streams = CallStreams(find_call(arguments, log, arguments.call))
+        elif arguments.stream is not None:
+            streams = CallStreams(arguments.stream, alone=True)
         show = _shower(arguments)
         head = log.head()
         shown = last = 0
-        for record in _selected(arguments, log, stream):
+        for record in _selected(arguments, log, streams):
             show(record)
             last = record.position
             shown += 1
         if arguments.follow:
             # What lies before the head of then was looked at, unless the limit cut it short.
             cut = _from_start(arguments) and shown == arguments.limit
-            _follow(arguments, log, stream, last if cut else max(last, head), show)
+            _follow(arguments, log, streams, last if cut else max(last, head), show)
     return 0
 
 
@@ -122,21 +127,23 @@ def _shower(arguments: argparse.Namespace) -> Callable[[Record], None]:
         from pbx.cli.story import Story
 
         story = Story()
-        return lambda record: print(*story.tell(record), sep="\n")
+        return lambda record: _show_lines(story.tell(record))
     return _show_line
 
 
 def _selected(
-    arguments: argparse.Namespace, log: EmbeddedLog, stream: str | None
+    arguments: argparse.Namespace, log: EmbeddedLog, streams: CallStreams | None
 ) -> Iterable[Record]:
-    keep = _filter(arguments, stream)
+    keep = _filter(arguments, streams)
     limit: int | None = arguments.limit
     from_start = _from_start(arguments)
-    if arguments.follow and not from_start and stream is None and limit is None:
+    if arguments.follow and not from_start and streams is None and limit is None:
         limit = FOLLOW_TAIL
     types = _patterns(arguments.type)
-    if stream is not None:
-        source: Iterator[Record] = log.read_stream(stream)
+    if streams is not None and arguments.call:
+        source: Iterator[Record] = streams.records(log)
+    elif streams is not None:
+        source = log.read_stream(arguments.stream)
     elif limit is not None and not from_start:
         # From the end, so that a log of years is not read for its last lines.
         newest = filter(keep, log.read_back(_last_before(arguments.until, log), types=types))
@@ -190,13 +197,13 @@ def _before(records: Iterator[Record], end_ns: int) -> Iterator[Record]:
         yield record
 
 
-def _filter(arguments: argparse.Namespace, stream: str | None) -> Keep:
+def _filter(arguments: argparse.Namespace, streams: CallStreams | None) -> Keep:
     wanted: str | None = arguments.type
     since, until, after = arguments.since, arguments.until, arguments.after
 
     def keep(record: Record) -> bool:
         return (
-            (stream is None or record.stream == stream)
+            (streams is None or streams.takes(record))
             and (wanted is None or _is_type(record.type, wanted))
             and (since is None or record.time_ns >= since)
             and (until is None or record.time_ns < until)
@@ -213,14 +220,14 @@ def _is_type(name: str, wanted: str) -> bool:
 def _follow(
     arguments: argparse.Namespace,
     log: EmbeddedLog,
-    stream: str | None,
+    streams: CallStreams | None,
     after: Position,
     show: Callable[[Record], None],
 ) -> None:
     """New events until somebody interrupts."""
     from pbx.eventlog import Subscription
 
-    keep = _filter(arguments, stream)
+    keep = _filter(arguments, streams)
     subscription = Subscription(log, after)
     sys.stdout.flush()
     while True:
@@ -228,6 +235,11 @@ def _follow(
             if keep(record):
                 show(record)
         sys.stdout.flush()
+
+
+def _show_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def _show_json(record: Record) -> None:

@@ -44,6 +44,8 @@ COMMANDS: Final = (
     "replay",
     "settings",
     "script",
+    "env",
+    "ivr",
     "role",
 )
 """Modules of this package, in the order of ``pbx --help``."""

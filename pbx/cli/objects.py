@@ -19,9 +19,12 @@ AsJson = Callable[["ObjectState"], dict[str, object]]
 
 def add_list_and_delete(
     actions: Commands, word: str, heads: Sequence[str], as_json: AsJson
-) -> None:
-    """The two actions for objects of one kind; `heads` are the columns of :func:`as_json`."""
-    listing = actions.add_parser("list", help="list them")
+) -> argparse.ArgumentParser:
+    """The two actions for objects of one kind; `heads` are the columns of :func:`as_json`.
+
+    Returns the parser of the listing.
+    """
+    listing: argparse.ArgumentParser = actions.add_parser("list", help="list them")
     listing.add_argument("domain", nargs="?", help="of this domain only")
     add_options(listing)
     listing.set_defaults(run=lambda arguments: _list(arguments, word, heads, as_json))
@@ -30,6 +33,7 @@ def add_list_and_delete(
     delete.add_argument("object", metavar="NAME@DOMAIN")
     add_options(delete)
     delete.set_defaults(run=lambda arguments: _delete(arguments, word))
+    return listing
 
 
 def show_change(

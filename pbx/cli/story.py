@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from pbx.cli import programs
 from pbx.cli.reading import show_duration, show_time
 from pbx.domain import calls as c
 from pbx.eventlog import DecodeError
@@ -44,6 +45,8 @@ class Story:
         self._start_ns = 0
         self._names: dict[str, str] = {}
         self._counts: dict[str, int] = {}
+        self._programs: dict[str, str] = {}
+        """Names of programs by task."""
 
     def tell(self, record: Record) -> list[str]:
         """The lines of the next event."""
@@ -56,15 +59,23 @@ class Story:
             self._start_ns = record.time_ns
             lines = [f"call {record.stream.partition('/')[2]}, {show_time(record.time_ns)} UTC"]
         who, what = self._line(event, record)
+        if not what:
+            return lines
         return [*lines, f"{self._moment(event, record):>10}  {who:<5} {what}"]
 
     def _line(self, event: Event, record: Record) -> Line:
+        if isinstance(event, programs.EVENTS):
+            return self._program(event, record)
         teller = _TELLERS.get(type(event))
         return ("", record.type) if teller is None else teller(self, event)
 
+    def _program(self, event: Event, record: Record) -> Line:
+        name, words = programs.told(event, record, self._programs)
+        return "", f"{name}: {words}" if words else ""
+
     def _moment(self, event: Event, record: Record) -> str:
         elapsed_ms: int | None = getattr(event, "elapsed_ms", None)
-        if elapsed_ms is None:
+        if elapsed_ms is None or programs.is_of_program(record):
             elapsed_ms = (record.time_ns - self._start_ns) // 1_000_000
         return f"+{elapsed_ms / 1000:.3f}"
 

@@ -8,6 +8,7 @@ for them in any; a name may begin with a language and a slash.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -21,6 +22,8 @@ MAX_FILES: Final = 5000
 """Of one environment; the stock one has some 600 prompts in each of a few languages."""
 MAX_FILE_BYTES: Final = 10 * 1024 * 1024
 """Ten minutes of speech."""
+MAX_TOTAL_BYTES: Final = 1024 * 1024 * 1024
+"""All files of one environment: the stock prompts in thirty languages, or a day of speech."""
 _NAME: Final = re.compile(r"[\w][\w .+@()-]{0,127}")
 
 
@@ -82,6 +85,11 @@ class Environment:
             if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
         }
 
+    @property
+    def total_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.size_bytes for file in self.files.values())
+
 
 NO_ENVIRONMENT: Final = Environment()
 SERVER_ENVIRONMENT: Final = Environment(exists=True)
@@ -109,9 +117,15 @@ def evolve_environment(state: Environment, happened: Event) -> Environment:
             return state
 
 
+def folded(text: str) -> str:
+    """A name as it is compared: lower case, composed (Unicode NFC), so that a file that comes from
+    a system which writes ``é`` as two characters is the same as that of one which does not."""
+    return unicodedata.normalize("NFC", text.strip().lower())
+
+
 def language_name(text: str) -> str:
     """A language in its stored form. Raises :class:`DomainError`."""
-    name = text.strip().lower()
+    name = folded(text)
     if not _NAME.fullmatch(name):
         raise DomainError(f"{text!r} is no language: letters, digits, blanks and hyphens")
     return name
@@ -119,7 +133,7 @@ def language_name(text: str) -> str:
 
 def file_name(text: str) -> str:
     """A file's name in its stored form. Raises :class:`DomainError`."""
-    language, slash, name = text.strip().lower().rpartition("/")
+    language, slash, name = folded(text).rpartition("/")
     if not _NAME.fullmatch(name) or (slash and not _NAME.fullmatch(language)):
         raise DomainError(f"unknown file: {text!r} is no file name, nor language/name")
     return f"{language}{slash}{name}"
@@ -153,6 +167,11 @@ def decide_store(
     held = state.files.get(name)
     if held is not None and held.sha256 == sha256:
         return []
+    others = state.total_bytes - (0 if held is None else held.size_bytes)
+    if others + size_bytes > MAX_TOTAL_BYTES:
+        raise DomainError(
+            f"the environment would have more than {MAX_TOTAL_BYTES >> 20} MB: delete files first"
+        )
     return [
         EnvironmentFileStored(name=name, sha256=sha256, size_bytes=size_bytes, modified_ns=now_ns)
     ]

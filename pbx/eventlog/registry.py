@@ -25,6 +25,7 @@ for _module in pkgutil.iter_modules(pbx.domain.__path__):
 
 CATEGORY_OF_PREFIX: Final[dict[str, str]] = {
     "call": "pbx.calls",
+    "application": "pbx.applications",
     "cdr": "pbx.cdrs",
     "account": "pbx.config",
     "domain": "pbx.config",
@@ -41,6 +42,7 @@ CATEGORY_OF_PREFIX: Final[dict[str, str]] = {
     "trunk": "pbx.nodes",
     "message": "pbx.messages",
     "mailbox": "pbx.messages",
+    "storage": "pbx.files",
 }
 """A stream belongs to one category for ever: the part of its name before the slash decides."""
 

@@ -1,7 +1,7 @@
 """Reports on call records: the views of the read model by name, and what may be asked of them.
 
-The views themselves are in ``migrations/versions/0004_reports.py``, so that they are there for any
-SQL client. Used by ``pbx report`` (and later by the web).
+The views themselves are in ``migrations/versions`` (``0004_reports.py``, ``0012_ivr.py``), so that
+they are there for any SQL client. Used by ``pbx report`` (and later by the web).
 """
 
 from __future__ import annotations
@@ -47,6 +47,26 @@ REPORTS: Final[Mapping[str, Report]] = {
         "report_destinations", "what is called most", "day", ("calls", "destination"),
         biggest_first="calls",
     ),
+    "ivr-applications": Report(
+        "report_ivr_applications", "programs: runs, answers, times, failures", "day",
+        ("day", "tenant", "program"),
+    ),
+    "ivr-paths": Report(
+        "report_ivr_paths", "ways of calls through menus", "day",
+        ("day", "tenant", "program", "path"),
+    ),
+    "ivr-drop-offs": Report(
+        "report_ivr_drop_offs", "where callers hung up", "day",
+        ("day", "tenant", "program", "last_menu"),
+    ),
+    "ivr-choices": Report(
+        "report_ivr_choices", "what was chosen in menus", "day",
+        ("day", "tenant", "program", "menu", "choice"),
+    ),
+    "ivr-failures": Report(
+        "report_ivr_failures", "programs that failed, by line", "day",
+        ("day", "tenant", "program", "file", "line"),
+    ),
 }  # fmt: skip
 """By the names of the command line."""
 
@@ -60,9 +80,12 @@ def report(
     since: str = "",
     until: str = "",
     tenant: str = "",
+    application: str = "",
     limit: int | None = None,
 ) -> Sequence[Mapping[str, Any]]:
     """The rows of a report, from the day `since` on and before the day `until`.
+
+    `application` is for the reports on programs (``ivr-…``).
 
     Raises ``KeyError`` for a name that is none of :data:`REPORTS`, ``ValueError`` for a tenant
     where the report has none.
@@ -77,6 +100,8 @@ def report(
         query = query.where(column(wanted.time) < until)
     if tenant:
         query = query.where(column("tenant") == tenant)
+    if application:
+        query = query.where(column("program") == application)
     rows = [dict(row) for row in connection.execute(query).mappings()]
     if wanted.biggest_first:
         rows = _added_up(rows, wanted)

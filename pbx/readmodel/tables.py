@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0011"
+HEAD_REVISION: Final = "0012"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -365,3 +365,47 @@ messages = Table(
     _big("stored_ns"),
 )
 """Messages in mailboxes. (Those of SIP are events only.)"""
+
+ivr_tasks = Table(
+    "ivr_tasks",
+    metadata,
+    _text("task_id", key=True),
+    _text("tenant"),
+    _text("node"),
+    _text("program"),
+    _text("account"),  # whose name it ran under
+    _text("cause"),  # call spawn command
+    _text("call_id"),
+    _text("parent"),  # the task that spawned it
+    _text("language"),
+    _big("start_ns"),
+    _flag("answered"),
+    _number("answer_ms"),  # start to answer
+    _flag("forwarded"),  # transferred, or joined with another task
+    _big("end_ns"),  # 0 while it runs
+    _number("in_program_ms"),  # start to end
+    _text("reason"),  # return stop exception killed
+    _text("ended_by"),  # caller program server
+    _text("last_menu"),
+    _number("choices"),
+    _text("path"),  # menu=choice, separated by blanks; ? for what is not told
+    _text("failure"),
+    _text("failure_file"),
+    _number("failure_line"),
+    Index(None, "start_ns"),
+    Index(None, "call_id"),
+)
+"""Each run of a program (:mod:`pbx.readmodel.projections.ivr`)."""
+
+ivr_inputs = Table(
+    "ivr_inputs",
+    metadata,
+    _text("task_id", key=True),
+    Column("version", BigInteger, primary_key=True, nullable=False),  # in the stream of the task
+    _text("menu"),
+    _text("choice"),  # empty: not told
+    _number("digits"),
+    _text("source"),  # file:line
+    _number("at_ms"),  # since the start of the task
+)
+"""What callers pressed, as far as it is told (:mod:`pbx.voice.choices`)."""

@@ -7,6 +7,7 @@ task's language beats a domain prompt in another one. Names are compared without
 
 from __future__ import annotations
 
+import unicodedata
 from enum import Enum
 from typing import Final, NamedTuple, Protocol
 
@@ -58,7 +59,7 @@ class Found(NamedTuple):
 
 def safe_name(name: str) -> str | None:
     """A file name in stored form, or None for one that could reach outside of a directory."""
-    lowered = name.lower()
+    lowered = unicodedata.normalize("NFC", name.lower())
     if not lowered.strip() or len(lowered) > MAX_NAME_CHARS or lowered.startswith("."):
         return None
     if any(char in '/\\:*?"<>|' or not char.isprintable() for char in lowered):

@@ -404,7 +404,9 @@ class TestAway:
         assert "alice" not in caplog.text, "what people did is not the operator's log's business"
         with database.read() as connection:
             assert len(queries.live_calls(connection)) == 1
-            assert [row["error"] for row in projection_status(connection)] == [""] * 5
+            assert [row["error"] for row in projection_status(connection)] == [""] * len(
+                PROJECTION_NAMES
+            )
         database.close()
 
 

@@ -199,6 +199,36 @@ SETSERVERALERTS {}
 POSTSERVERALERT "Hello"
 GETSERVERALERTS
 !REMOVESERVERALERT 01-01-2001_00:00:00
+WRITESTORAGEFILE a@client.un FILE notes/ DATA []
+WRITESTORAGEFILE a@client.un FILE notes/a.txt DATA [AQID]
+WRITESTORAGEFILE a@client.un FILE notes/a.txt OFFSET END DATA [BAU=]
+READSTORAGEFILE a@client.un FILE notes/a.txt OFFSET 1 SIZE 3
+LISTSTORAGEFILES a@client.un PATH notes
+GETSTORAGEFILEINFO a@client.un
+UPDATESTORAGEFILEATTR a@client.un FILE notes/a.txt (<color>red</color>)
+READSTORAGEFILEATTR a@client.un FILE notes/a.txt (color)
+RENAMESTORAGEFILE a@client.un FILE notes/a.txt INTO b.txt
+DELETESTORAGEFILE a@client.un FILE b.txt
+SETFILESUBSCRIPTION a@client.un ("~b/files")
+GETFILESUBSCRIPTION a@client.un
+CREATENAMEDTASK chat@client.un FOR a
+UPDATENAMEDTASK chat@client.un {Program = chatroom; RealName = "A Room";}
+GETNAMEDTASK chat@client.un
+LISTDOMAINNAMEDTASKS client.un
+LISTACCOUNTNAMEDTASKS a@client.un
+RENAMENAMEDTASK chat@client.un INTO room@client.un
+DELETENAMEDTASK room@client.un
+!STARTPBXTASK a@client.un PROGRAM nosuchprogram ENTRY main PARAM ("401")
+!SENDTASKEVENT T1@nowhere EVENT hello PARAM (1)
+!READNODESTATUS T1@nowhere
+!KILLNODE T1@nowhere
+LISTSTOCKPBXFILES
+READSTOCKPBXFILE echotest.sppr
+!CREATECLUSTERPBX russian
+!LISTCLUSTERPBXFILES
+!STORECLUSTERPBXFILE hello.sppr DATA [AQID]
+!READCLUSTERPBXFILE hello.sppr
+!DELETECLUSTERPBX russian
 CREATEDOMAINPBX client.un FILE russian
 STOREDOMAINPBXFILE client.un FILE russian/hello.sppr DATA [AQID]
 LISTDOMAINPBXFILES client.un FILE russian
@@ -324,8 +354,8 @@ def test_a_program_of_ten_megabytes_and_a_line_without_end(server: ServerProcess
     content = bytes(range(256)) * 40_000
     encoded = base64.b64encode(content).decode()
     with connected(server) as client:
-        client.do(f"STORESERVERPBXFILE big.wav DATA [{encoded}]")
-        assert client.value("READSERVERPBXFILE BIG.WAV") == content
+        client.do(f"STORESERVERPBXFILE big.bin DATA [{encoded}]")
+        assert client.value("READSERVERPBXFILE BIG.BIN") == content
         for _ in range(40):
             client.send(b"x" * 1_000_000)
         client.send(b"\n")

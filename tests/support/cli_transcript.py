@@ -34,8 +34,13 @@ class Step:
 
 def steps_of(path: Path) -> list[Step]:
     """The steps of a transcript."""
+    return steps_of_text(path.read_text(encoding="utf-8"))
+
+
+def steps_of_text(text: str) -> list[Step]:
+    """The same from its text."""
     steps: list[Step] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         mark, rest = line[:3], line[3:]
         if mark == "C: ":
             steps.append(Step(rest))
@@ -45,7 +50,7 @@ def steps_of(path: Path) -> list[Step]:
             steps[-1].data.append(rest)
         else:
             assert not line or line.startswith("#"), line
-    assert steps and all(step.reply for step in steps), path
+    assert steps and all(step.reply for step in steps), text
     return steps
 
 

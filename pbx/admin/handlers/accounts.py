@@ -101,6 +101,7 @@ def rename(c: Context, a: Arguments) -> None:
     if configuration.rights:
         c.changes.set_rights(new, configuration.rights)
     signal_rules.move(c, old, new)
+    c.storage.move(old, new, c.changes.meta(domain))
     aliases, telnums = state.aliases, state.telnums
     c.administration.delete_account(old)
     # Names and numbers belong to one account, so they move when the old one has gone.

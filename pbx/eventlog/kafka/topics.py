@@ -72,7 +72,7 @@ def plans(settings: KafkaSettings, brokers: int) -> list[TopicPlan]:
 
 def _days(settings: KafkaSettings, category: str) -> int:
     """Configuration and bindings are folded from their beginning by a new node: for ever."""
-    if category in ("pbx.calls", "pbx.nodes", "pbx.cdrs"):
+    if category in ("pbx.applications", "pbx.calls", "pbx.nodes", "pbx.cdrs"):
         return settings.calls_days
     return settings.messages_days if category == "pbx.messages" else 0
 

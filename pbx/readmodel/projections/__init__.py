@@ -10,6 +10,7 @@ from pbx.readmodel.projections.accounts import AccountProjection, DomainProjecti
 from pbx.readmodel.projections.bindings import BindingProjection
 from pbx.readmodel.projections.calls import CallProjection
 from pbx.readmodel.projections.cdrs import CdrProjection
+from pbx.readmodel.projections.ivr import IvrProjection
 from pbx.readmodel.projections.mailboxes import MailboxProjection
 
 
@@ -25,7 +26,8 @@ def all_projections(
         CallProjection(log),
         CdrProjection(log, export_cdrs),
         MailboxProjection(),
+        IvrProjection(),
     ]
 
 
-PROJECTION_NAMES = ("domains", "accounts", "bindings", "calls", "cdrs", "mailboxes")
+PROJECTION_NAMES = ("domains", "accounts", "bindings", "calls", "cdrs", "mailboxes", "ivr")

@@ -29,7 +29,17 @@ def test_configuration_has_one_partition_and_is_kept_for_ever() -> None:
     found = {plan.name: plan for plan in plans(settings, brokers=3)}
     assert set(found) == {
         f"x.pbx.{name}"
-        for name in ("config", "calls", "messages", "bindings", "nodes", "other", "cdrs")
+        for name in (
+            "applications",
+            "config",
+            "calls",
+            "files",
+            "messages",
+            "bindings",
+            "nodes",
+            "other",
+            "cdrs",
+        )
     }
     config, calls = found["x.pbx.config"], found["x.pbx.calls"]
     assert (config.partitions, config.configs["retention.ms"]) == (1, "-1")
