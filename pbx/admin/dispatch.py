@@ -26,10 +26,10 @@ from pbx.objects.keys import Table
 from pbx.settings_changes import SettingsChanges, Target, read
 
 if TYPE_CHECKING:
-    from pbx.environments import FileStorage
     from pbx.admin.jobs import Client
     from pbx.admin.service import AdminService
     from pbx.admin.world import DomainEntry, World
+    from pbx.environments import FileStorage
 
 MYSELF: Final = "*"
 """As an account's name: who gives the command."""

@@ -23,7 +23,9 @@ def register(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser("replay", help="rebuild projections from the log and compare")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("name", nargs="?", help="domains, accounts, bindings, calls, cdrs, mailboxes or ivr")
+    what.add_argument(
+        "name", nargs="?", help="domains, accounts, bindings, calls, cdrs, mailboxes or ivr"
+    )
     what.add_argument("--all", action="store_true", help="all of them")
     what.add_argument("--status", action="store_true", help="show how far they are, and errors")
     what.add_argument(

@@ -42,10 +42,11 @@ from pbx.signal.helper import HelperProgram
 from pbx.signal.mail import SignalMail
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
+from pbx.signal.programs import ProgramParts
 from pbx.signal.restore import restore
 from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
-from pbx.voice.files import StockFiles
+from pbx.voice.control import task_ids
 from sip.endpoint import (
     EndpointLimits,
     Resolver,
@@ -203,6 +204,7 @@ class _Signal:
         self._link: MediaLink | None = None
         self._peers: Peers | None = None
         self._voice: Voice | None = None
+        self._parts: ProgramParts | None = None
         self._beside = ThreadPoolExecutor(_BESIDE, "programs")
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -216,7 +218,7 @@ class _Signal:
         event_log = self._open_log()
         try:
             eventlog = self._settings.eventlog
-            writer = LogWriter(
+            writer = self._writer = LogWriter(
                 event_log,
                 notify=self._notify(loop),
                 # The rest of the promised time is for the commit itself.
@@ -271,6 +273,11 @@ class _Signal:
                 )
                 loop.add_signal_handler(signal.SIGHUP, self.endpoint.reload_tls)
                 _settle_collector()
+                if self._parts is not None and self._voice is not None:
+                    host = self._voice.host
+                    await self._parts.serve(
+                        self._settings.server.node, lambda: host.wake(self.node.now())
+                    )
                 self._context.ready()
                 async with asyncio.TaskGroup() as tasks:
                     followers = [
@@ -286,6 +293,8 @@ class _Signal:
                     for follower in followers:
                         follower.cancel()
             finally:
+                if self._parts is not None:
+                    await self._parts.aclose()
                 if self._peers is not None:
                     await self._peers.aclose()
                 await effects.aclose()
@@ -374,6 +383,15 @@ class _Signal:
         if not isinstance(media, NgMedia):
             return
         data = self._context.data
+        parts = self._parts = ProgramParts(
+            event_log,
+            self._writer,
+            self.node.directory,
+            self._clock,
+            data,
+            self._offload,
+            menu_choices=self._settings.privacy.menu_choices,
+        )
         self._voice = compose(
             self.node,
             media,
@@ -385,10 +403,17 @@ class _Signal:
             offload=self._offload,
             reach=self._settings.limits.rule_urls,
             version=_version(),
-            files=StockFiles(data.path / "programs"),
-            providers=[mail.provider(self.node.directory, self._tasks, self._wake_tasks)],
+            files=parts.files,
+            observer=parts.observer,
+            providers=[
+                mail.provider(self.node.directory, self._tasks, self._wake_tasks),
+                *parts.providers,
+            ],
+            story=parts.story,
+            new_id=task_ids(self._settings.server.node, self._rng.getrandbits),
         )
         self._voice.load(event_log)
+        parts.bind(self._voice.host.tasks, self._voice.book.of)
 
     def _tasks(self) -> TaskNode:
         assert self._voice is not None  # only its tasks ask
@@ -504,6 +529,8 @@ class _Signal:
                 self.node.apply(record)
                 if self._voice is not None:
                     self._voice.apply(record)
+                if self._parts is not None:
+                    self._parts.apply(record)
                 mark.set(record.position)
                 self._acted()
 

@@ -55,12 +55,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with ServerProcess(directory / "server", settings=SETTINGS) as made:
         with_accounts(made)
         made.run("account", "rights", f"pbx@{DOMAIN}", "Domain", "CanImpersonate")
-        programs = made.data / "programs"
+        programs = directory / "programs"
         programs.mkdir()
         for name in ("sayhello", "sayhello_cb", "b2bua-transfer"):
             (programs / f"{name}.sppr").write_bytes((PRINTED / f"{name}.sppr").read_bytes())
         for name, text in (("room", ROOM), ("recorder", RECORDER), ("callbob", CALL_BOB)):
             (programs / f"{name}.sppr").write_text(text)
+        made.run("env", "put", *map(str, sorted(programs.iterdir())))
         table = directory / "router"
         table.write_text(ROUTER)
         made.run("router", "set", str(table))

@@ -413,7 +413,9 @@ class TestReplay:
     def test_all_is_rebuilt_and_equal(self, pbx: Pbx, log: EmbeddedLog) -> None:
         write(log, f"call/{CALL}", *ANSWERED, *ENDED, over(64_002))
         first, second = pbx("replay", "--all").splitlines()
-        assert first.startswith("domains, accounts, bindings, calls, cdrs, mailboxes, ivr: 14 events in ")
+        assert first.startswith(
+            "domains, accounts, bindings, calls, cdrs, mailboxes, ivr: 14 events in "
+        )
         assert "events/s), 8 rows" in first
         assert second == "equal to the live tables"
         outcome = json.loads(pbx("replay", "cdr", "--json"))
