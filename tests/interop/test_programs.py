@@ -377,3 +377,26 @@ def test_the_attendant_hears_digits_as_sound_and_refuses_fax(
         assert bob.ended(incoming)["status"] == 200
         assert alice.register(0).status == 200
     server.await_no_calls()
+
+
+def test_a_program_is_watched_ended_and_told_of(server: ServerProcess, phone_of: PhoneOf) -> None:
+    alice = phone_of(server, "alice", ALICE_HZ)
+    call = alice.call(f"sip:311@{DOMAIN}")
+    alice.confirmed(call)
+    alice.do("dtmf", call=call, digits="1")
+    hear(alice, ALICE_HZ)
+    [live] = server.calls()
+    [task] = json.loads(server.run("task", "list", "--running", "--json"))
+    assert (task["program"], task["state"]) == ("echotest", "connected")
+    assert task["position"].startswith("stock/echotest.sppr:")
+    server.run("task", "kill", task["task_id"])
+    alice.ended(call)
+    server.await_no_calls()
+    told = server.run("log", "--call", live["call_id"])
+    assert f"echotest: starts for pbx@{DOMAIN} ({task['task_id']})" in told
+    assert "echotest: has its caller on the line" in told
+    assert "echotest: ends (killed, by the server" in told
+    assert "* echotest: has its caller on the line" in server.run("explain", live["call_id"])
+    report = json.loads(server.run("ivr", "report", "--application", "echotest", "--json"))
+    assert report["applications"][0]["killed"] == 1
+    assert report["applications"][0]["answered"] >= 1
