@@ -93,12 +93,17 @@ class Running:
 
 @contextlib.contextmanager
 def ringlog(
-    *, media: str, limits: str = "", accounts: int = 0, data: Path | None = None
+    *,
+    media: str,
+    limits: str = "",
+    accounts: int = 0,
+    data: Path | None = None,
+    prepared: bool = False,
 ) -> Iterator[Running]:
     """Our server with alice, bob and `accounts` phones, trusting the loopback.
 
     `media` is the media.engine; `limits` is more of that section of the settings; `data` a
-    directory that is there already.
+    directory that is there already, which has its accounts if it is `prepared`.
     """
     folder = Path(tempfile.mkdtemp(prefix="ringlog-bench-"))
     data = data or folder / "data"
@@ -128,6 +133,9 @@ def ringlog(
     running = Running("ringlog", process, port)
     try:
         names = ["alice", "bob", *(f"phone{number}" for number in range(accounts))]
+        if prepared:
+            yield running
+            return
         with administration(DataDirectory(data), "bench") as administrator:
             administrator.create_domain(DOMAIN)
             for name in names:

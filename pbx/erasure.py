@@ -24,6 +24,7 @@ from pbx.domain.cdrs import cdr_stream
 from pbx.domain.mailboxes import MailboxCreated, catalog_stream, messages_stream
 from pbx.eventlog import ANY_VERSION, EventLog, Meta
 from pbx.eventlog.registry import PERSONAL_FORM
+from pbx.inventory import Inventory
 from pbx.kernel.errors import DomainError
 from pbx.kernel.events import EVENT_TYPES, Event, EventType
 from pbx.mail_closing import close_mail_account
@@ -47,8 +48,11 @@ def erase(
     *,
     actor: str,
     destroy: Callable[[str], bool],
+    inventory: Inventory | None = None,
 ) -> Erased:
     """Erase the account; `calls` are the ids of calls that may name it, `destroy` takes its stream.
+
+    `inventory` is one that is kept already; what it keeps of the account is gone, too, afterwards.
 
     Raises :class:`DomainError` when one of them is still up: its record is not written yet.
     """
@@ -63,7 +67,9 @@ def erase(
                 "which lets it begin no other"
             )
     if load(log, ACCOUNTS, stream).exists:
-        Administration(log, actor=actor).delete_account(account)
+        Administration(log, actor=actor, inventory=inventory).delete_account(account)
+        if inventory is not None:
+            inventory.refresh(log)
     meta = Meta(actor=actor, tenant=domain)
     close_mail_account(log, account, meta)  # a deletion that was interrupted may have left it
     in_clear = _clear_mail(log, account)

@@ -1,15 +1,15 @@
 """All that exists: domains, accounts, groups and the other objects, folded from the configuration.
 
 Used by ``pbx.commands`` for the rules that span streams (a name belongs to one object) and by the
-listings. :meth:`Inventory.refresh` reads only what was appended since, so whoever gives many
-commands in a row (an import, the command protocol) pays for each event once.
+listings. :meth:`Inventory.refresh` reads only what was appended since. This one is in memory, for
+small logs and for tests; over files of any size ``pbx.configdb`` answers the same questions.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from pbx.domain import accounts, objects, server
 from pbx.domain.accounts import AccountState, DomainState
@@ -27,9 +27,9 @@ _DIGITS: Final = str.maketrans("", "", "+")
 class Inventory:
     """See the module; tables in order of creation, by name or address."""
 
-    domains: dict[str, DomainState] = field(default_factory=dict)
-    accounts: dict[str, AccountState] = field(default_factory=dict)
-    objects: dict[str, ObjectState] = field(default_factory=dict)
+    domains: Mapping[str, DomainState] = field(default_factory=dict)
+    accounts: Mapping[str, AccountState] = field(default_factory=dict)
+    objects: Mapping[str, ObjectState] = field(default_factory=dict)
     """Groups, forwarders, lists and tasks by stream name: one address has one kind."""
     server: ServerState = server.NO_SERVER
     position: Position = START
@@ -137,6 +137,21 @@ class Inventory:
         """Address of the account that a number is assigned to, empty if it is free."""
         return self._telnums.get(digits_of(number), "")
 
+    def aliases(self, domain: str = "") -> Iterator[tuple[str, str, str]]:
+        """Every alias, of one domain or of all, its domain and the name of its account."""
+        for account in self.accounts_of(domain) if domain else self.accounts.values():
+            yield from ((alias, account.domain, account.name) for alias in account.aliases)
+
+    def telnums(self) -> Iterator[tuple[str, str]]:
+        """Every telephone number and the address of its account."""
+        for account in self.accounts.values():
+            yield from ((number, account.address) for number in account.telnums)
+
+    def domain_sizes(self) -> Iterator[tuple[DomainState, int]]:
+        """Every domain and how many accounts it has."""
+        for domain in self.domains.values():
+            yield domain, len(self.accounts_of(domain.name))
+
     def owned_by(self, address: str) -> Iterator[ObjectState]:
         """Mailing lists and named tasks of an account."""
         name, _, domain = address.partition("@")
@@ -157,7 +172,8 @@ def inventory(log: EventLog) -> Inventory:
     return Inventory().refresh(log)
 
 
-def _keep(table: dict[str, S], name: str, state: S, exists: bool) -> None:
+def _keep(kept: Mapping[str, S], name: str, state: S, exists: bool) -> None:
+    table = cast("dict[str, S]", kept)
     if exists:
         table[name] = state
     else:

@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import Final
 
+from pbx.configdb import ConfigUnavailable, open_config
 from pbx.datadir import DataDirectory
 from pbx.eventlog import EventLog, open_log
 from pbx.kernel.errors import LogError, ReadModelAway, ReadModelError
@@ -32,6 +33,8 @@ LEASE_S: Final = 30.0
 """How long to wait for a command that is just catching up a read model nobody served."""
 RETRY_S: Final = 1.0
 """Pause before trying again to reach a database that is away."""
+LEVEL_S: Final = 0.2
+"""How often the configuration database is brought level: others do it, too, when they need it."""
 LOOK_S: Final = 5.0
 """How soon the end of the projector by a defect is noticed; its traceback is on standard error."""
 
@@ -39,7 +42,11 @@ LOOK_S: Final = 5.0
 def run(context: RoleContext) -> int:
     """Be the project role until SIGTERM: what is in the log by then is projected."""
     try:
-        with _asked_to_stop() as asked, _delivering(context.data, context.settings):
+        with (
+            _asked_to_stop() as asked,
+            _delivering(context.data, context.settings),
+            _levelling(context.data),
+        ):
             return _project(context.data, context.settings, context, asked)
     except (LogError, ReadModelError) as error:
         raise Fatal(str(error)) from error
@@ -86,6 +93,36 @@ def _delivering(data: DataDirectory, settings: Settings) -> Iterator[None]:
         stop.set()
         if settings.webhooks.deliver:
             worker.join()
+
+
+@contextlib.contextmanager
+def _levelling(data: DataDirectory) -> Iterator[None]:
+    """The configuration database is brought level meanwhile, so that nobody else has to: the signal
+    role has calls to attend to while thousands of accounts come from another node."""
+    stop = threading.Event()
+    worker = threading.Thread(target=_level_until, args=(stop, data), name="configuration")
+    worker.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        worker.join()
+
+
+def _level_until(stop: threading.Event, data: DataDirectory) -> None:
+    said = False
+    while not stop.is_set():
+        try:
+            event_log, database = open_log(data.path, unseal=False), open_config(data.path)
+            with contextlib.closing(event_log), contextlib.closing(database):
+                while not stop.wait(LEVEL_S):
+                    database.advance(event_log)
+                    said = False
+        except (LogError, ConfigUnavailable) as error:
+            if not said:
+                log.error("the configuration database is not brought level: %s", error)
+            said = True
+            stop.wait(RETRY_S)
 
 
 def _project(data: DataDirectory, settings: Settings, context: RoleContext, asked: int) -> int:

@@ -482,6 +482,12 @@ class LimitSettings:
     contacts_per_account: int = key(
         10, "Bindings of an account that has no limit of its own.", low=1, high=1000
     )
+    cached_names: int = key(
+        50_000,
+        "Names kept in memory by the signal role, 2 KB each; others are looked up in a file.",
+        low=100,
+        high=10_000_000,
+    )
     subscriptions: int = key(
         20_000, "Subscriptions of all accounts together; more get 503.", low=0, high=1_000_000
     )

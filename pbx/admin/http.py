@@ -109,7 +109,7 @@ def _is_allowed(service: AdminService, peer: str) -> bool:
         return False
     if _is_own(peer) or service.in_list("CLIENT", peer):
         return True
-    lists = (service.world.domain_setting("ClientIPs", e) for e in service.world.domains.values())
+    lists = service.world.client_lists()
     return any(isinstance(items, list) and address_in(items, peer) for items in lists)
 
 

@@ -20,6 +20,7 @@ from pbx.admin.guard import GuardLimits
 from pbx.admin.server import AdminServer, ServerLimits
 from pbx.admin.service import AdminConfig, AdminService, CountCalls
 from pbx.blobs import FileBlobs
+from pbx.configdb import ConfigUnavailable, open_config
 from pbx.eventlog import EventLog, open_keys, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
@@ -65,7 +66,8 @@ async def _main(context: RoleContext) -> int:
         event_log = open_log(
             context.data.path, node=settings.server.node, busy_timeout_s=_PATIENCE_S
         )
-    except LogError as error:
+        database = open_config(context.data.path)
+    except (LogError, ConfigUnavailable) as error:
         raise Fatal(str(error)) from error
     try:
         service = AdminService(
@@ -78,6 +80,7 @@ async def _main(context: RoleContext) -> int:
             blobs=FileBlobs(context.data.path / "blobs"),
             tasks=ControlClient(context.data.control_socket),
             count_calls=call_counter(context.data.path, event_log, settings.readmodel.url),
+            database=database,
         )
         server = AdminServer(service, clock, rng, _limits(settings))
         try:
@@ -91,6 +94,7 @@ async def _main(context: RoleContext) -> int:
         finally:
             await server.aclose()
     finally:
+        database.close()
         event_log.close()
     return 0
 

@@ -57,7 +57,7 @@ class AdminServer:
             "pwdInputActive": lambda: len(self._connections),
             "pwdInputTotal": lambda: self._total,
             "domains": lambda: len(service.world.domains),
-            "accounts": lambda: sum(len(d.accounts) for d in service.world.domains.values()),
+            "accounts": lambda: len(service.world.inventory.accounts),
             "tempBlacklistedIPs": lambda: len(service.blacklisted(clock.wall_ns())),
             "upTime": lambda: (clock.wall_ns() - service.started_ns) // 1_000_000_000,
         }

@@ -28,6 +28,7 @@ from pbx.admin.statistics import Statistics
 from pbx.admin.world import World
 from pbx.blobs import BlobStore, MemoryBlobs
 from pbx.commands import Aggregate, execute
+from pbx.configdb import ConfigDb
 from pbx.data import DataError
 from pbx.domain import blacklist
 from pbx.domain import configuration as conf
@@ -94,6 +95,7 @@ class AdminService:
         blobs: BlobStore | None = None,
         count_calls: CountCalls | None = None,
         tasks: TaskControl | None = None,
+        database: ConfigDb | None = None,
     ) -> None:
         self.log = event_log
         self.config = config
@@ -108,7 +110,7 @@ class AdminService:
         self.tasks: TaskControl = NoTasks() if tasks is None else tasks
         """Applications that run on this server."""
         self._count_calls = count_calls
-        self.world = World(event_log)
+        self.world = World(event_log, database)
         self.guard = LoginGuard(config.guard)
         self.sessions = SessionTable()
         self.statistics = Statistics(event_log, clock)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pbx.configdb.rows import CALL_KEYS
 from pbx.data import Value, from_json
 from pbx.domain.accounts import AccountDeleted, AccountLimitsSet, DomainDeleted
 from pbx.domain.setting_events import (
@@ -21,13 +22,6 @@ from pbx.kernel.events import Event
 from pbx.objects import effective
 
 UNSET: Final = -1
-_KEYS: Final = frozenset(
-    {
-        "CallsLimit", "MaxSignalContacts", "CallInpFlow", "CallOutFlow", "CallOutAllowed",
-        "CallClasses", "CallerIdNumber", "CallerIdWithheld", "UseExtPassword", "ServiceClass",
-        "ServiceClasses",
-    }
-)  # fmt: skip
 _OWN: Final = "settings"
 _DEFAULTS: Final = "account-defaults"
 
@@ -64,8 +58,7 @@ class LimitBook:
 
     def value(self, key: str, account: str) -> Any:
         """A setting of ``name@domain``, read; None if no level states it."""
-        levels = self._levels
-        if not levels:
+        if not self._levels:
             return None
         return effective.stated_account_setting(key, *self._levels_of(account))
 
@@ -92,10 +85,10 @@ class LimitBook:
 
     def _change(self, stream: str, event: SettingsChanged) -> None:
         level = dict(self._levels.get(stream, {}))
-        for key in _KEYS.intersection(event.removed):
+        for key in CALL_KEYS.intersection(event.removed):
             level.pop(key, None)
         level.update(
-            {key: from_json(event.values[key]) for key in _KEYS.intersection(event.values)}
+            {key: from_json(event.values[key]) for key in CALL_KEYS.intersection(event.values)}
         )
         self._keep(stream, level)
 

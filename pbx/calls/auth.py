@@ -11,6 +11,7 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from pbx.calls.directory import SecretPending
 from pbx.calls.presentation import ANONYMOUS_HOST
 from pbx.domain.nodes import AuthFailed, SourceBlocked
 from sip import digest
@@ -155,7 +156,8 @@ class Authenticator:
         directory = self._node.directory
         domain = directory.local_domain(uri.host)
         # An alias is a name of the account like its own: phones register as their extension.
-        return bool(domain) and directory.account(uri.user_text, domain) is account
+        named = directory.account(uri.user_text, domain) if domain else None
+        return named is not None and named.address == account.address
 
     def _domain_of(self, uri: object) -> str:
         return self._node.directory.local_domain(uri.host) if isinstance(uri, SipUri) else ""
@@ -173,6 +175,9 @@ class Authenticator:
                 if credentials is not None:
                     break
         if credentials is None:
+            uri = request.from_.uri
+            if isinstance(uri, SipUri):
+                node.directory.prepare(uri.user_text, self._domain_of(uri))
             return _Verdict(None, self._challenge(realm, host, now))
         account = node.directory.by_login(credentials.username, realm)
         guard = node.guard
@@ -184,7 +189,11 @@ class Authenticator:
         algorithm = credentials.algorithm
         secret = ""
         if account is not None:
-            secret = account.secret(credentials.username, algorithm)
+            try:
+                secret = account.secret(credentials.username, algorithm)
+            except SecretPending:
+                # RFC 7616 §3.3: with a stale nonce the phone tries again by itself, at once.
+                return _Verdict(None, self._challenge(realm, host, now, stale=True))
             own = bool(secret) and digest.verify(credentials, request.method, secret)
             if not own and self._external(account):
                 # One password of several is enough; this one is kept elsewhere.
@@ -192,6 +201,8 @@ class Authenticator:
                 if not given and node.consult.silent(account.address):
                     return _Verdict(None, self._challenge(realm, host, now))  # not its fault
                 secret = given or secret
+        elif node.directory.delays(address):
+            return _Verdict(None, self._challenge(realm, host, now, stale=True))
         secret = secret or _NOBODY.get(algorithm, _NOBODY["MD5"])
         right = digest.verify(credentials, request.method, secret)
         if not right or account is None or not self._same_target(credentials, request):

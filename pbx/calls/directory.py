@@ -1,11 +1,12 @@
 """What exists, in memory: domains, accounts and the other objects, folded from the configuration.
 
-Fed record by record (the log's configuration at start, then its tail, in order); asked by
-authentication, routing and the registrar on the call path. It is the router's
-:class:`~pbx.router.state.RoutingState`: every question is a look-up in one dictionary. All names
-of a domain are keys of one table, aliases beside the account they mean, so an alias costs its key.
-Router tables are compiled when they are first needed after a change. Holds no secret in clear:
-digest HA1 values only.
+For tests, the simulator and what looks at a configuration of the past; a server looks things up in
+a file (:mod:`.stored_directory`), which gives the same answers. Fed record by record (the log's
+configuration at start, then its tail, in order); asked by authentication, routing and the registrar
+on the call path. It is the router's :class:`~pbx.router.state.RoutingState`: every question is a
+look-up in one dictionary. All names of a domain are keys of one table, aliases beside the account
+they mean, so an alias costs its key. Router tables are compiled when they are first needed after a
+change. Holds no secret in clear: digest HA1 values only.
 """
 
 from __future__ import annotations
@@ -16,8 +17,11 @@ from copy import copy
 from typing import Final
 
 from pbx.calls.account_limits import UNSET, LimitBook
+from pbx.configdb.rows import changed_calls_limit
 from pbx.domain import accounts as config
 from pbx.domain import objects
+from pbx.domain.accounts import UNLIMITED
+from pbx.domain.rules import DomainLimitsSet
 from pbx.domain.server import TABLES, MainDomainSet, RouterTableSet
 from pbx.domain.setting_events import (
     SETTINGS,
@@ -25,6 +29,7 @@ from pbx.domain.setting_events import (
     DomainSettingsChanged,
     ServerSettingsChanged,
 )
+from pbx.eventlog import Record
 from pbx.kernel.events import Event
 from pbx.router import (
     NO_TABLES,
@@ -57,8 +62,12 @@ _CONSULT: Final = "ExternalOnUnknown"
 _ROUTING_KEYS: Final = frozenset(
     {_CONSULT, *(key for keys in _UNKNOWN_KEYS.values() for key in keys[:2])}
 )
-_NO_SECRETS: Final[Mapping[str, tuple[str, str]]] = {}
+NO_SECRETS: Final[Mapping[str, tuple[str, str]]] = {}
 _ACTIONS: Final = {action.value.lower(): action for action in Unknown}
+
+
+class SecretPending(Exception):
+    """The secrets of an account are being opened somewhere else: whoever needs them comes again."""
 
 
 class Account:
@@ -79,7 +88,7 @@ class Account:
         self.display_name = display_name
         self.ha1_md5 = ""
         self.ha1_sha256 = ""
-        self.alias_ha1: Mapping[str, tuple[str, str]] = _NO_SECRETS
+        self.alias_ha1: Mapping[str, tuple[str, str]] = NO_SECRETS
         """MD5 and SHA-256 digests for log-ins by an alias, where there are some."""
         self.aliases: tuple[str, ...] = ()
         self.telnums: tuple[str, ...] = ()
@@ -102,7 +111,10 @@ class Account:
         return f"{self.name}@{self.domain}"
 
     def secret(self, login: str, algorithm: str) -> str:
-        """HA1 for a log-in by this user name (with or without a domain), empty if there is none."""
+        """HA1 for a log-in by this user name (with or without a domain), empty if there is none.
+
+        Raises :class:`SecretPending`.
+        """
         user = login.replace("%", "@", 1).partition("@")[0].lower()
         if user == self.name:
             return self.ha1_md5 if algorithm == "MD5" else self.ha1_sha256
@@ -136,6 +148,9 @@ class Directory:
         """Routing settings of the domains that have some; of the server under ''."""
         self._policies: dict[tuple[str, Kind], UnknownPolicy] = {}
         """What they come to; filled when asked, no larger than the domains with settings."""
+        self._calls_limits: dict[str, int] = {}
+        """Of domains that state one."""
+        self._calls_default = UNLIMITED
 
     def set_own_hosts(self, hosts: frozenset[str]) -> None:
         """Addresses of this server: as a domain part they mean the main domain."""
@@ -196,11 +211,12 @@ class Directory:
         key = (domain if own is not None else "", kind)
         policy = self._policies.get(key)
         if policy is None:
-            policy = self._policies[key] = self._policy(own or {}, kind)
+            values = {**self._settings.get("", {}), **(own or {})}
+            policy = self._policies[key] = self._policy_of(values, kind)
         return policy
 
-    def _policy(self, own: Mapping[str, str], kind: Kind) -> UnknownPolicy:
-        values = {**self._settings.get("", {}), **own}
+    @staticmethod
+    def _policy_of(values: Mapping[str, str], kind: Kind) -> UnknownPolicy:
         action_key, address_key, address = _UNKNOWN_KEYS[kind]
         action = _ACTIONS.get(values.get(action_key, "").lower(), Unknown.REJECT)
         consult = values.get(_CONSULT, "").lower() in ("yes", "true", "1")
@@ -226,6 +242,18 @@ class Directory:
             return self.account(user, local) if local and local == realm else None
         return self.account(user, realm)
 
+    def calls_limit_of(self, domain: str) -> int:
+        """Calls at once of a domain; -1 if nobody limits them."""
+        return self._calls_limits.get(domain, self._calls_default)
+
+    def prepare(self, user: str, domain: str) -> None:
+        """Somebody is about to log in."""
+
+    def delays(self, address: str) -> bool:
+        """Whether a login in this name, which nobody has, is answered as if its secrets were
+        pending."""
+        return False
+
     def statistics(self) -> dict[str, int]:
         """Table sizes."""
         return {
@@ -235,6 +263,10 @@ class Directory:
         }
 
     # Changes.
+
+    def take(self, record: Record) -> None:
+        """Take up a record of the configuration."""
+        self.apply(record.stream, record.event)
 
     def apply(self, stream: str, event: Event) -> None:
         """Fold one event of the configuration; what is none of ours is ignored."""
@@ -269,8 +301,12 @@ class Directory:
     def _domain_deleted(self, stream: str, event: config.DomainDeleted) -> None:
         self._drop_domain_names(event.name.lower())
         self._settings.pop(event.name.lower(), None)
+        self._calls_limits.pop(event.name.lower(), None)
         self._policies.clear()
         self._choose_main()
+
+    def _domain_limits(self, stream: str, event: DomainLimitsSet) -> None:
+        self._calls_limits[stream.partition("/")[2]] = event.calls_limit
 
     def _main_domain(self, stream: str, event: MainDomainSet) -> None:
         self._chosen_main = event.name
@@ -308,7 +344,7 @@ class Directory:
                 account.ha1_sha256 = event.ha1_sha256
                 # Sealed to this reader or erased, it is no object.
                 readable = event.alias_ha1.startswith("{")
-                account.alias_ha1 = json.loads(event.alias_ha1) if readable else _NO_SECRETS
+                account.alias_ha1 = json.loads(event.alias_ha1) if readable else NO_SECRETS
             case AccountSettingsChanged(section="settings"):
                 account.display_name = config.changed_text(event, "RealName", account.display_name)
             case config.AccountAliasesSet():
@@ -411,6 +447,14 @@ class Directory:
                 self._plan_changed(event)
         if event.section != section:
             return
+        if name:
+            limit = changed_calls_limit(self._calls_limits.get(name), event, None)
+            if limit is None:
+                self._calls_limits.pop(name, None)
+            else:
+                self._calls_limits[name] = limit
+        else:
+            self._calls_default = changed_calls_limit(self._calls_default, event, UNLIMITED)
         held = self._settings.get(name, {})
         values = {key: value for key, value in held.items() if key not in event.removed}
         for key in _ROUTING_KEYS.intersection(event.values):
@@ -426,6 +470,7 @@ _CHANGES: Final = {
     config.DomainCreated: Directory._domain_created,
     config.DomainAliasesSet: Directory._domain_aliases,
     config.DomainDeleted: Directory._domain_deleted,
+    DomainLimitsSet: Directory._domain_limits,
     config.AccountCreated: Directory._account_created,
     config.AccountPasswordSet: Directory._account_changed,
     AccountSettingsChanged: Directory._account_changed,

@@ -6,64 +6,26 @@ Counts calls, not transactions; a call gives back what it took on every way it c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from pbx.calls.call_flows import CallFlows
-from pbx.data import Value, from_json
-from pbx.domain.accounts import DomainDeleted
-from pbx.domain.rules import DomainLimitsSet
-from pbx.domain.setting_events import (
-    SETTINGS,
-    DomainSettingsChanged,
-    ServerSettingsChanged,
-    SettingsChanged,
-)
-from pbx.objects.forms import UNLIMITED, read_limit
 
 if TYPE_CHECKING:
     from pbx.calls.directory import Directory
-    from pbx.kernel.events import Event
-
-
-_KEY: Final = "CallsLimit"
-_DOMAIN_DEFAULTS: Final = "domain-defaults"
 
 
 class CallLimits:
     """Concurrent calls by account and by domain."""
 
-    __slots__ = ("_active", "_default", "_directory", "_domain_default", "_domain_limits", "flows")
+    __slots__ = ("_active", "_default", "_directory", "flows")
 
     def __init__(self, directory: Directory, default: int) -> None:
         """`default` is the limit of accounts without their own, -1 for none."""
         self._directory = directory
         self.flows = CallFlows(directory.settings)
         self._default = default
-        self._domain_limits: dict[str, int] = {}
-        self._domain_default = UNLIMITED
         self._active: dict[str, int] = {}
         """By ``name@domain``, and by ``@domain`` for domains that have a limit."""
-
-    def apply(self, stream: str, event: Event) -> None:
-        """Fold one event of the configuration."""
-        name = stream.partition("/")[2]
-        match event:
-            case DomainLimitsSet():
-                self._domain_limits[name] = event.calls_limit
-            case DomainSettingsChanged(section=section) if section == SETTINGS:
-                if _KEY in event.removed:
-                    self._domain_limits.pop(name, None)
-                if _KEY in event.values:
-                    self._domain_limits[name] = _limit(event)
-            case ServerSettingsChanged(section=section) if section == _DOMAIN_DEFAULTS:
-                if _KEY in event.removed:
-                    self._domain_default = UNLIMITED
-                if _KEY in event.values:
-                    self._domain_default = _limit(event)
-            case DomainDeleted():
-                self._domain_limits.pop(name, None)
-            case _:
-                pass
 
     def admit(
         self, account: str, counted: list[str], now: float, *, outgoing: bool = False
@@ -90,15 +52,14 @@ class CallLimits:
         limit = self._default if entry is None or entry.calls_limit < 0 else entry.calls_limit
         if 0 <= limit <= active:
             return f"{account} has {active} calls, its limit"
-        if self._domain_limits or self._domain_default >= 0:
-            domain = account[account.rindex("@") :]
-            domain_limit = self._domain_limits.get(domain[1:], self._domain_default)
-            if domain_limit >= 0 and domain not in counted:
-                of_domain = self._active.get(domain, 0)
-                if domain_limit <= of_domain:
-                    return f"the domain {domain[1:]} has {of_domain} calls, its limit"
-                self._active[domain] = of_domain + 1
-                counted.append(domain)
+        domain = account[account.rindex("@") :]
+        domain_limit = self._directory.calls_limit_of(domain[1:])
+        if domain_limit >= 0 and domain not in counted:
+            of_domain = self._active.get(domain, 0)
+            if domain_limit <= of_domain:
+                return f"the domain {domain[1:]} has {of_domain} calls, its limit"
+            self._active[domain] = of_domain + 1
+            counted.append(domain)
         self._active[account] = active + 1
         counted.append(account)
         return None
@@ -120,12 +81,3 @@ class CallLimits:
     def statistics(self) -> dict[str, int]:
         """Table size; 0 when no call is up."""
         return {"counted_accounts": len(self._active), **self.flows.statistics()}
-
-
-def _limit(event: SettingsChanged) -> int:
-    """What a change states; a value of another version that cannot be read is no limit."""
-    value: Value = from_json(event.values[_KEY])
-    try:
-        return read_limit(value)
-    except ValueError:
-        return UNLIMITED

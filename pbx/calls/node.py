@@ -37,11 +37,17 @@ from pbx.calls.services import NoApplications, Services
 from pbx.calls.subscriptions import Subscriptions
 from pbx.calls.timers import Timers
 from pbx.domain import blacklist
-from pbx.domain.accounts import AccountDeleted
+from pbx.domain.accounts import AccountDeleted, DomainDeleted
 from pbx.domain.messages import MessageRelayed
 from pbx.domain.nodes import CallEndAsked, NodeAlive, NodeStarted, NodeStopped
+from pbx.domain.setting_events import (
+    AccountSettingsChanged,
+    DomainSettingsChanged,
+    ServerSettingsChanged,
+)
 from pbx.eventlog import ANY_VERSION, Meta, Record
 from pbx.kernel.clock import Clock
+from pbx.kernel.events import TYPE_OF
 from pbx.kernel.events import Event as LogEvent
 from pbx.kernel.ids import uuid7
 from sip import events as sip_events
@@ -61,6 +67,15 @@ STOPPED: Final = End(503, EndCause.ADMIN, Q850_TEMPORARY_FAILURE, EndedBy.SERVER
 ENDED: Final = End(480, EndCause.ADMIN, Q850_NORMAL, EndedBy.SERVER)
 #: Emergency calls may exceed the limit of all calls by one in so many: room, and still a bound.
 _RESERVE: Final = 20
+#: What the settings of trunks come from.
+_OF_TRUNKS: Final = frozenset(
+    TYPE_OF[kind].name
+    for kind in (
+        AccountSettingsChanged, DomainSettingsChanged, ServerSettingsChanged, AccountDeleted,
+        DomainDeleted,
+    )
+)  # fmt: skip
+_ACCOUNT_DELETED: Final = TYPE_OF[AccountDeleted].name
 #: What an INVITE must be able to take as an answer (RFC 3261 §13.2.1).
 _ANSWER_TYPES: Final = ("application/sdp",)
 
@@ -78,6 +93,7 @@ class SignalNode:
         config: CallConfig,
         *,
         directory: Directory | None = None,
+        rulebook: Rulebook | None = None,
         nonce_secret: bytes = b"",
         peers: PeerTable | None = None,
         messages: MessageCountsPort | None = None,
@@ -97,7 +113,9 @@ class SignalNode:
         self.router.question = self.consult.question
         self.router.answer = self.consult.answer
         self.limits = CallLimits(self.directory, config.calls_per_account)
-        self.rulebook = Rulebook()
+        self.rulebook = rulebook if rulebook is not None else Rulebook()
+        self.behind = False
+        """The configuration at hand is too old to decide on: nothing new is taken."""
         self.services = Services(self)
         self.trunks: TrunkPort = NoTrunks()
         self.router.programs = self._runs_programs
@@ -192,11 +210,16 @@ class SignalNode:
             if isinstance(record.event, CallEndAsked):
                 self._end_asked(stream, record.actor, record.event)
         else:
-            self.configured(stream, record.event)
+            self.directory.take(record)
+            self.rulebook.take(record)
+            if record.type in _OF_TRUNKS:
+                self.trunks.configured(stream, record.event)
             if stream.startswith("account/"):
-                self.locations.account_changed(stream, record.event)
-                if isinstance(record.event, AccountDeleted):
-                    self.subscriptions.account_deleted(stream.removeprefix("account/"), self.now())
+                address = stream.removeprefix("account/")
+                self.consult.forget(address)
+                if record.type == _ACCOUNT_DELETED:
+                    self.locations.account_changed(stream, record.event)
+                    self.subscriptions.account_deleted(address, self.now())
 
     def _end_asked(self, stream: str, actor: str, asked: CallEndAsked) -> None:
         call = self.calls.get(asked.call_id)
@@ -217,7 +240,6 @@ class SignalNode:
         if stream.startswith("account/"):
             self.consult.forget(stream.removeprefix("account/"))
         self.rulebook.apply(stream, event)
-        self.limits.apply(stream, event)
         self.trunks.configured(stream, event)
 
     def use_trunks(self, trunks: TrunkPort) -> None:
@@ -421,7 +443,7 @@ class SignalNode:
             total += max(1, total // _RESERVE)
         return (
             self.stopping
-            or (self.draining and not urgent)
+            or ((self.draining or self.behind) and not urgent)
             or len(self.calls) >= total
             or (not self.log.healthy and not urgent)
             or not self.media.available

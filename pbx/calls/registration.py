@@ -73,7 +73,7 @@ class Registration:
     ) -> None:
         """Answer one REGISTER, now or when the log has taken it."""
         node = self._node
-        if node.draining:
+        if node.draining or node.behind:
             # The phone tries the next server (RFC 3263 §4.3) and is from then on that one's.
             self._unavailable(transaction, now)
             return
@@ -87,7 +87,8 @@ class Registration:
             node.engine.respond(transaction, 404, now=now)
             return
         user = uri.user_text if isinstance(uri, SipUri) else ""
-        if node.directory.account(user, domain) is not account:
+        named = node.directory.account(user, domain)
+        if named is None or named.address != account.address:
             node.engine.respond(transaction, 403, now=now)
             return
         waiting = self._running.get(account.address)

@@ -20,6 +20,7 @@ from pbx.domain.rules import (
     restored,
 )
 from pbx.domain.server import STREAM as SERVER_STREAM
+from pbx.eventlog import Record
 from pbx.kernel.events import Event
 from pbx.rules import EMPTY, Entries, Level, Rules, RuleSet, compile_rules, merge
 from pbx.rules.stages import IMMEDIATE
@@ -70,8 +71,8 @@ class Rulebook:
         known = self._merged.get(key)
         if known is not None:
             return known
-        domain = self._domains.get(address.partition("@")[2], ())
-        own = self._accounts.get(address, ())
+        domain = self._entries_of(address.partition("@")[2])
+        own = self._rules_of(address)
         server = self._server if with_server else ()
         if not (server or domain or own):
             return EMPTY
@@ -83,11 +84,28 @@ class Rulebook:
 
     def dataset(self, address: str, name: str) -> Iterable[str]:
         """Addresses in a dataset of an account."""
-        return self._datasets.get(address, {}).get(name, {})
+        return self._datasets_of(address).get(name, {})
 
     def may_remember(self, address: str, dataset: str, caller: str) -> str:
         """Why a caller cannot be put into a dataset of the account; empty if it can."""
-        return dataset_problem(self._datasets.get(address, {}), dataset, caller)
+        return dataset_problem(self._datasets_of(address), dataset, caller)
+
+    # Where they are kept.
+
+    def _entries_of(self, domain: str) -> Entries:
+        return self._domains.get(domain, ())
+
+    def _rules_of(self, address: str) -> Rules:
+        return self._accounts.get(address, ())
+
+    def _datasets_of(self, address: str) -> Mapping[str, Mapping[str, str]]:
+        return self._datasets.get(address, {})
+
+    # Changes.
+
+    def take(self, record: Record) -> None:
+        """Take up a record of the configuration."""
+        self.apply(record.stream, record.event)
 
     def apply(self, stream: str, event: Event) -> None:
         """Fold one event of the configuration; others are ignored."""
@@ -113,10 +131,7 @@ class Rulebook:
         self.unreadable += len(errors)
         kind, _, name = stream.partition("/")
         if kind == SERVER_STREAM:
-            self._server_rules = rules
-            entries = compile_rules(Level.SERVER, "", rules)
-            self._server_now = merge(tuple(e for e in entries if e.rule.stage == IMMEDIATE))
-            self._server = tuple(e for e in entries if e.rule.stage != IMMEDIATE)
+            self._set_server(rules)
             self._merged.clear()
         elif kind == "domain":
             if rules:
@@ -130,6 +145,12 @@ class Rulebook:
             else:
                 self._accounts.pop(name, None)
             self._forget(name)
+
+    def _set_server(self, rules: Rules) -> None:
+        self._server_rules = rules
+        entries = compile_rules(Level.SERVER, "", rules)
+        self._server_now = merge(tuple(e for e in entries if e.rule.stage == IMMEDIATE))
+        self._server = tuple(e for e in entries if e.rule.stage != IMMEDIATE)
 
     def _forget(self, address: str) -> None:
         self._merged.pop((address, True), None)

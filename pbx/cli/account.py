@@ -1,4 +1,4 @@
-"""``pbx account create|list|passwd|limits|rights|control|delete``."""
+"""``pbx account create|import|list|passwd|limits|rights|control|delete``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def register(commands: Commands) -> None:
     """Add the parser."""
     parser = commands.add_parser(
-        "account", help="accounts: create, list, passwd, limits, rights, control, delete"
+        "account", help="accounts: create, import, list, passwd, limits, rights, control, delete"
     )
     actions = parser.add_subparsers(metavar="ACTION", required=True)
 
@@ -58,6 +58,28 @@ def register(commands: Commands) -> None:
     rights.add_argument("codes", metavar="CODE", nargs="*", help="Master, UserAccounts, Domain, …")
     add_options(rights)
     rights.set_defaults(run=_rights)
+
+    imported = actions.add_parser(
+        "import",
+        help="make the accounts of a text file",
+        description="The file is UTF-8; fields are separated by one TAB; the first line names the "
+        "columns: Name, and any of RealName, Password, Aliases, Telnums, Type and settings. A line "
+        "that cannot be used is told with its number, the others become accounts; accounts that "
+        "exist stay as they are, so an import may be given again. The exit status is 1 if there "
+        "are lines that cannot be used.",
+    )
+    imported.add_argument("file", metavar="FILE", help="the file; - for standard input")
+    imported.add_argument(
+        "--domain", default="", metavar="NAME", help="domain of names without one (name@domain)"
+    )
+    imported.add_argument(
+        "--dry-run", action="store_true", help="only tell what would be made and refused"
+    )
+    imported.add_argument(
+        "--refused", metavar="FILE", help="write the refused lines there, to be mended"
+    )
+    add_options(imported)
+    imported.set_defaults(run=_import)
 
     control.register(actions)
 
@@ -104,6 +126,12 @@ def _create(arguments: argparse.Namespace) -> int:
     return _show_password(arguments, account, "created", password if made_up else "")
 
 
+def _import(arguments: argparse.Namespace) -> int:
+    from pbx.cli.account_import import run
+
+    return run(arguments)
+
+
 def _passwd(arguments: argparse.Namespace) -> int:
     from pbx.cli.administration import administration
 
@@ -127,16 +155,17 @@ def _show_password(
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
     from pbx.domain.accounts import domain_name
 
-    found = read_inventory(data_directory(arguments))
-    accounts = list(found.accounts.values())
-    if arguments.domain is not None:
-        name = domain_name(arguments.domain)
-        if name not in found.domains:
-            raise DomainError(f"there is no domain {name}; see: pbx domain list")
-        accounts = found.accounts_of(name)
+    with reading_inventory(data_directory(arguments)) as found:
+        if arguments.domain is None:
+            accounts = list(found.accounts.values())
+        else:
+            name = domain_name(arguments.domain)
+            if name not in found.domains:
+                raise DomainError(f"there is no domain {name}; see: pbx domain list")
+            accounts = found.accounts_of(name)
     accounts.sort(key=lambda account: (account.domain, account.name))
     if arguments.json:
         print_json([_as_json(account) for account in accounts])

@@ -10,10 +10,11 @@ from typing import Final
 
 from pbx.applied import wait_applied
 from pbx.commands import Administration
+from pbx.configdb import StoredInventory, open_config
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import CONFIG
-from pbx.eventlog import EmbeddedLog, EventLog, open_keys, open_log
-from pbx.inventory import Inventory, inventory
+from pbx.eventlog import EmbeddedLog, EventLog, Position, open_keys, open_log
+from pbx.inventory import Inventory
 from pbx.kernel.errors import LogUnavailable
 from pbx.rule_commands import RuleAdministration
 from pbx.settings_changes import SettingsChanges
@@ -33,8 +34,23 @@ _APPLY_S: Final = 1.0
 @contextlib.contextmanager
 def administration(data: DataDirectory, actor: str) -> Iterator[Administration]:
     """The commands over the log in `data`; a running server has applied them at the end."""
-    with changing_log(data) as event_log:
-        yield Administration(event_log, actor=actor, erase=open_keys(data.path).erase)
+    with changing_log(data) as event_log, stored_inventory(data) as known:
+        erase = open_keys(data.path).erase
+        yield Administration(event_log, actor=actor, erase=erase, inventory=known)
+
+
+@contextlib.contextmanager
+def stored_inventory(data: DataDirectory) -> Iterator[StoredInventory]:
+    """What exists, to be brought level by :meth:`~StoredInventory.refresh`."""
+    database = open_config(data.path)
+    try:
+        known = StoredInventory(database)
+        try:
+            yield known
+        finally:
+            known.close()
+    finally:
+        database.close()
 
 
 @contextlib.contextmanager
@@ -55,18 +71,28 @@ def reading_rules(data: DataDirectory) -> Iterator[RuleAdministration]:
 
 
 @contextlib.contextmanager
-def changing_log(data: DataDirectory) -> Iterator[EmbeddedLog]:
-    """The log in `data`, for commands that append; a running server has applied it at the end."""
+def changing_log(data: DataDirectory, apply_s: float = _APPLY_S) -> Iterator[EmbeddedLog]:
+    """The log in `data`, for commands that append; a running server has applied it at the end, or
+    `apply_s` have passed."""
     event_log = open_log(data.path, busy_timeout_s=_PATIENCE_S)
     try:
         before = event_log.head()
         yield event_log
-        news = event_log.read(before, category=CONFIG)
-        last = max((record.position for record in news), default=0)
+        last = _last_change(event_log, before)
         if last:
-            wait_applied(data.applied, last, _APPLY_S)
+            wait_applied(data.applied, last, apply_s)
     finally:
         event_log.close()
+
+
+def _last_change(event_log: EventLog, before: Position) -> Position:
+    """The last record of the configuration after a position; 0 if there is none."""
+    for record in event_log.read_back():
+        if record.position <= before:
+            break
+        if record.category == CONFIG:
+            return record.position
+    return 0
 
 
 def install(data: DataDirectory) -> None:
@@ -90,18 +116,20 @@ def settings_changes(data: DataDirectory, actor: str) -> Iterator[tuple[EventLog
     try:
         before = log.head()
         yield log, SettingsChanges(log, actor=actor, origin="cli")
-        last = max((record.position for record in log.read(before, category=CONFIG)), default=0)
+        last = _last_change(log, before)
         if last:
             wait_applied(data.applied, last, _APPLY_S)
     finally:
         log.close()
 
 
-def read_inventory(data: DataDirectory) -> Inventory:
-    """Domains and accounts, without touching a secret."""
+@contextlib.contextmanager
+def reading_inventory(data: DataDirectory) -> Iterator[Inventory]:
+    """What exists now, without touching a secret."""
     event_log = open_log(data.path, unseal=False, busy_timeout_s=_PATIENCE_S)
     try:
-        return inventory(event_log)
+        with stored_inventory(data) as known:
+            yield known.refresh(event_log)
     finally:
         event_log.close()
 

@@ -57,13 +57,12 @@ def _show(arguments: argparse.Namespace, address: str, names: tuple[str, ...]) -
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
 
-    rows = sorted(
-        (f"{alias}@{account.domain}", account.address)
-        for account in read_inventory(data_directory(arguments)).accounts.values()
-        for alias in account.aliases
-    )
+    with reading_inventory(data_directory(arguments)) as found:
+        rows = sorted(
+            (f"{alias}@{domain}", f"{name}@{domain}") for alias, domain, name in found.aliases()
+        )
     if arguments.json:
         print_json([{"alias": alias, "account": account} for alias, account in rows])
     else:

@@ -221,13 +221,14 @@ def _blame(arguments: argparse.Namespace) -> int:
 
 
 def _revert(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import changing_log
+    from pbx.cli.administration import changing_log, stored_inventory
     from pbx.history.changes import target_of
     from pbx.history.revert import Reverts
     from pbx.history.show import change_lines
 
-    with changing_log(data_directory(arguments)) as log:
-        reverts = Reverts(log, actor=actor())
+    data = data_directory(arguments)
+    with changing_log(data) as log, stored_inventory(data) as known:
+        reverts = Reverts(log, actor=actor(), inventory=known)
         if arguments.to is not None:
             plan = reverts.to_time(target_of(log, arguments.what), arguments.to)
         elif arguments.what.isdigit():

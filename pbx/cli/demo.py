@@ -15,7 +15,7 @@ import sys
 from typing import Final
 
 from pbx.addresses import media_addresses
-from pbx.cli.administration import administration, generate_password, read_inventory
+from pbx.cli.administration import administration, generate_password, reading_inventory
 from pbx.cli.common import actor
 from pbx.datadir import DataDirectory
 from pbx.router import MAIN_ACCOUNTS
@@ -42,7 +42,7 @@ def prepare_demo(data: DataDirectory, settings: Settings) -> None:
         passwords = {f"{name}@{DOMAIN}": generate_password() for name in NAMES}
         _write_private(file, json.dumps(passwords))
         with administration(data, actor()) as administrate:
-            if DOMAIN not in read_inventory(data).domains:
+            if DOMAIN not in administrate.inventory.domains:
                 administrate.create_domain(DOMAIN)
             for address, password in passwords.items():
                 administrate.create_account(address, password)
@@ -52,9 +52,8 @@ def prepare_demo(data: DataDirectory, settings: Settings) -> None:
 
 def _accounts_of_people(data: DataDirectory) -> bool:
     """Whether there are accounts that the server did not make by itself."""
-    return any(
-        account.name not in MAIN_ACCOUNTS for account in read_inventory(data).accounts.values()
-    )
+    with reading_inventory(data) as found:
+        return any(account.name not in MAIN_ACCOUNTS for account in found.accounts.values())
 
 
 def _write_private(file: os.PathLike[str], text: str) -> None:

@@ -84,13 +84,10 @@ def _create(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
 
-    found = read_inventory(data_directory(arguments))
-    rows = [
-        (domain.name, len(found.accounts_of(domain.name)), domain.aliases)
-        for domain in found.domains.values()
-    ]
+    with reading_inventory(data_directory(arguments)) as found:
+        rows = [(domain.name, size, domain.aliases) for domain, size in found.domain_sizes()]
     if arguments.json:
         print_json(
             [
@@ -119,10 +116,11 @@ def _alias(arguments: argparse.Namespace) -> int:
 
 
 def _main(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import administration, read_inventory
+    from pbx.cli.administration import administration, reading_inventory
 
     if arguments.name is None:
-        name = read_inventory(data_directory(arguments)).main_domain
+        with reading_inventory(data_directory(arguments)) as found:
+            name = found.main_domain
     else:
         with administration(data_directory(arguments), actor()) as administrate:
             name = administrate.set_main_domain(arguments.name)

@@ -29,6 +29,7 @@ def register(commands: Commands) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from pbx.cli.administration import stored_inventory
     from pbx.domain.accounts import account_address
     from pbx.erasure import erase
     from pbx.eventlog import open_keys, open_log
@@ -50,7 +51,8 @@ def _run(arguments: argparse.Namespace) -> int:
     keys = open_keys(data.path)
     log = open_log(data.path, unseal="personal")
     try:
-        done = erase(log, account, calls, actor=actor(), destroy=keys.erase)
+        with stored_inventory(data) as known:
+            done = erase(log, account, calls, actor=actor(), destroy=keys.erase, inventory=known)
     finally:
         log.close()
     if not done.calls and not done.key_destroyed and not done.in_clear:

@@ -54,16 +54,16 @@ def _kind(word: str) -> ObjectKind:
 
 
 def _list(arguments: argparse.Namespace, word: str, heads: Sequence[str], as_json: AsJson) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
     from pbx.domain.accounts import domain_name
 
-    known = read_inventory(data_directory(arguments))
-    domain = ""
-    if arguments.domain is not None:
-        domain = known.domain_of(domain_name(arguments.domain))
-        if not domain:
-            raise DomainError(f"there is no domain {arguments.domain}; see: pbx domain list")
-    found = known.objects_of(_kind(word), domain)
+    with reading_inventory(data_directory(arguments)) as known:
+        domain = ""
+        if arguments.domain is not None:
+            domain = known.domain_of(domain_name(arguments.domain))
+            if not domain:
+                raise DomainError(f"there is no domain {arguments.domain}; see: pbx domain list")
+        found = known.objects_of(_kind(word), domain)
     found.sort(key=lambda state: (state.domain, state.name))
     rows = [as_json(state) for state in found]
     if arguments.json:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from pbx.cli.common import add_options, print_json, settings_of
+from pbx.cli.common import add_options, data_directory, print_json, settings_of
 from pbx.cli.reading import opened_log, parse_moment
 
 if TYPE_CHECKING:
@@ -78,15 +78,22 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _directory(arguments: argparse.Namespace) -> Directory:
-    """The configuration now, or as it was."""
+    """The configuration now, or as it was: then it is folded from the log."""
     from pbx.addresses import own_hosts
     from pbx.calls.directory import Directory
+    from pbx.calls.stored_directory import StoredDirectory
+    from pbx.configdb import open_config
     from pbx.domain.accounts import CONFIG
 
-    directory = Directory()
-    directory.set_own_hosts(own_hosts(settings_of(arguments)))
     with opened_log(arguments) as log:
-        for record in log.read(category=CONFIG):
-            if arguments.at is None or record.time_ns <= arguments.at:
-                directory.apply(record.stream, record.event)
+        if arguments.at is None:
+            config = open_config(data_directory(arguments).path)
+            config.advance(log)
+            directory: Directory = StoredDirectory(config.reader(), log.codec.decode)
+        else:
+            directory = Directory()
+            for record in log.read(category=CONFIG):
+                if record.time_ns <= arguments.at:
+                    directory.apply(record.stream, record.event)
+    directory.set_own_hosts(own_hosts(settings_of(arguments)))
     return directory

@@ -62,10 +62,11 @@ def read_table(name: str) -> str:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
     from pbx.router.table import usable_table
 
-    text = read_inventory(data_directory(arguments)).server.table(_table(arguments))
+    with reading_inventory(data_directory(arguments)) as found:
+        text = found.server.table(_table(arguments))
     if arguments.json:
         records = usable_table(text, _table(arguments)).records
         print_json({"text": text, "records": [_as_json(record) for record in records]})

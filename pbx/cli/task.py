@@ -135,14 +135,14 @@ def _running(arguments: argparse.Namespace) -> int:
 
 
 def _start(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
     from pbx.domain.accounts import account_address
     from pbx.kernel.errors import DomainError
     from pbx.voice.control_wire import value_of
 
     name, domain = account_address(arguments.account)
-    known = read_inventory(data_directory(arguments))
-    account = known.account_of(name, known.domain_of(domain) or domain)
+    with reading_inventory(data_directory(arguments)) as known:
+        account = known.account_of(name, known.domain_of(domain) or domain)
     if not account:
         raise DomainError(f"there is no account {name}@{domain}; see: pbx account list")
     task_id = _client(arguments).start(

@@ -54,13 +54,10 @@ def _show(arguments: argparse.Namespace, address: str, numbers: tuple[str, ...])
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from pbx.cli.administration import read_inventory
+    from pbx.cli.administration import reading_inventory
 
-    rows = sorted(
-        (number, account.address)
-        for account in read_inventory(data_directory(arguments)).accounts.values()
-        for number in account.telnums
-    )
+    with reading_inventory(data_directory(arguments)) as found:
+        rows = sorted(found.telnums())
     if arguments.json:
         print_json([{"telnum": number, "account": account} for number, account in rows])
     else:

@@ -75,9 +75,11 @@ def _table_alone(
 ) -> int:
     from pbx.addresses import own_hosts
     from pbx.calls.emergency import Emergency
+    from pbx.configdb import open_config
     from pbx.whatif import configured, outlook, past_calls
 
-    directory = configured(log, own_hosts(settings))
+    database = open_config(data_directory(arguments).path)
+    directory = configured(log, own_hosts(settings), database)
     calls = past_calls(log, arguments.calls, settings.sip.client_ips)
     emergency = Emergency(directory, settings.limits.emergency_numbers)
     found = outlook(directory, calls, text, table, emergency)
@@ -155,6 +157,7 @@ def _with_rules(
     from pbx.addresses import own_hosts
     from pbx.calls.emergency import Emergency
     from pbx.cli.rules import read_rules
+    from pbx.configdb import open_config
     from pbx.rule_commands import RuleAdministration, owner_stream
     from pbx.rules import parse_rules
     from pbx.whatif import configured
@@ -164,7 +167,8 @@ def _with_rules(
     owner = _owner(arguments.level)
     rules = parse_rules(read_rules(arguments.rules))
     RuleAdministration(log, actor="").state(owner)  # refuses an owner that does not exist
-    directory = configured(log, own_hosts(settings))
+    database = open_config(data_directory(arguments).path)
+    directory = configured(log, own_hosts(settings), database)
     emergency = Emergency(directory, settings.limits.emergency_numbers)
     now, then = both_configurations(
         log, directory, emergency, (owner_stream(owner), rules), changed_table

@@ -12,15 +12,23 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import ClassVar, Final, NamedTuple, Protocol
 
 from pbx.kernel.errors import LogUnavailable
 
 KEY_BYTES: Final = 32
 ID_BYTES: Final = 8
+_INSERT: Final = (
+    "INSERT INTO keys (subject, id, key, created_ns) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (subject) DO UPDATE SET"
+    " id = excluded.id, key = excluded.key, created_ns = excluded.created_ns"
+    " WHERE key IS NULL"
+)
+_AT_ONCE: Final = 500
+"""Subjects named in one statement."""
 _BUSY_S: Final = 2.0
 """Keys are written once per account; two seconds outlast any other writer."""
 
@@ -35,12 +43,20 @@ class Key(NamedTuple):
 class KeyStore(Protocol):
     """Where keys live. Methods raise ``LogUnavailable`` when the store cannot be reached."""
 
+    remote: ClassVar[bool]
+    """Whether to ask may take long: it is somewhere else."""
+
     def get(self, subject: str) -> Key | None:
         """The key, or None if there is none or it was destroyed."""
         ...
 
     def get_or_create(self, subject: str) -> Key:
         """The key; a new one, durable on return, if there was none (also after an erasure)."""
+        ...
+
+    def create_all(self, subjects: Sequence[str]) -> dict[str, Key]:
+        """The keys of all subjects: a new one, durable on return, for everybody who has none:
+        :meth:`get_or_create`, but with one wait for the disk."""
         ...
 
     def by_id(self, key_id: str) -> Key | None:
@@ -72,6 +88,8 @@ def new_key(random_bytes: Callable[[int], bytes]) -> Key:
 class MemoryStore:
     """Keys in a dict."""
 
+    remote: ClassVar[bool] = False
+
     def __init__(self, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._random = random_bytes
         self._keys: dict[str, Key] = {}
@@ -82,6 +100,9 @@ class MemoryStore:
 
     def get_or_create(self, subject: str) -> Key:
         return self._keys.get(subject) or self._keys.setdefault(subject, new_key(self._random))
+
+    def create_all(self, subjects: Sequence[str]) -> dict[str, Key]:
+        return {subject: self.get_or_create(subject) for subject in subjects}
 
     def by_id(self, key_id: str) -> Key | None:
         return next((key for key in self._keys.values() if key.id == key_id), None)
@@ -118,6 +139,8 @@ class FileStore:
     WAL, and ``secure_delete``: no copy of a destroyed key stays in the database file. (What a disk
     keeps in blocks it no longer uses is outside a program's reach.)
     """
+
+    remote: ClassVar[bool] = False
 
     def __init__(self, path: Path, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._path = path
@@ -164,14 +187,30 @@ class FileStore:
             assert key is not None
         return key
 
+    def create_all(self, subjects: Sequence[str]) -> dict[str, Key]:
+        rows = [(subject, *new_key(self._random), time.time_ns()) for subject in subjects]
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    self._database.executemany(_INSERT, rows)
+                    found = []
+                    for start in range(0, len(subjects), _AT_ONCE):
+                        chunk = subjects[start : start + _AT_ONCE]
+                        marks = ", ".join("?" * len(chunk))
+                        found += self._database.execute(
+                            f"SELECT subject, id, key FROM keys WHERE subject IN ({marks})", chunk
+                        ).fetchall()
+                except BaseException:
+                    self._database.execute("ROLLBACK")
+                    raise
+                self._database.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise LogUnavailable(f"sealing keys {self._path}: {error}") from error
+        return {subject: Key(key_id, secret) for subject, key_id, secret in found}
+
     def _insert(self, subject: str, key: Key) -> None:
-        self._one(
-            "INSERT INTO keys (subject, id, key, created_ns) VALUES (?, ?, ?, ?)"
-            " ON CONFLICT (subject) DO UPDATE SET"
-            " id = excluded.id, key = excluded.key, created_ns = excluded.created_ns"
-            " WHERE key IS NULL",
-            (subject, *key, time.time_ns()),
-        )
+        self._one(_INSERT, (subject, *key, time.time_ns()))
 
     def by_id(self, key_id: str) -> Key | None:
         return _key(self._one("SELECT id, key FROM keys WHERE id = ?", (key_id,)))

@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import psycopg
 
@@ -25,10 +25,17 @@ _CREATE: Final = (
     'CREATE TABLE IF NOT EXISTS ringlog_keys (subject TEXT COLLATE "C" PRIMARY KEY, id TEXT UNIQUE,'
     " key BYTEA, created_ns BIGINT NOT NULL, erased_ns BIGINT)"
 )
+_ON_CONFLICT: Final = (
+    "ON CONFLICT (subject) DO UPDATE SET"
+    " id = excluded.id, key = excluded.key, created_ns = excluded.created_ns"
+    " WHERE old.key IS NULL"
+)
 
 
 class PostgresStore:
     """A :class:`~pbx.eventlog.keystore.KeyStore` in a PostgreSQL database. Thread-safe."""
+
+    remote: ClassVar[bool] = True
 
     def __init__(self, url: str, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._url = url
@@ -48,12 +55,30 @@ class PostgresStore:
             assert key is not None
         return key
 
+    def create_all(self, subjects: Sequence[str]) -> dict[str, Key]:
+        if not subjects:
+            return {}
+        keys = [new_key(self._random) for _ in subjects]
+        now_ns = time.time_ns()
+        # One statement: it commits, and waits for the disk, once.
+        self._rows(
+            "INSERT INTO ringlog_keys AS old (subject, id, key, created_ns)"
+            " SELECT subject, id, key, %s FROM"
+            " unnest(%s::text[], %s::text[], %s::bytea[]) AS new (subject, id, key)"
+            f" {_ON_CONFLICT}",
+            (now_ns, list(subjects), [key.id for key in keys], [key.secret for key in keys]),
+        )
+        found = self._rows(
+            "SELECT subject, id, key FROM ringlog_keys"
+            " WHERE subject = ANY (%s) AND key IS NOT NULL",
+            (list(subjects),),
+        )
+        return {subject: Key(key_id, bytes(secret)) for subject, key_id, secret in found}
+
     def _insert(self, subject: str, key: Key) -> None:
         self._rows(
             "INSERT INTO ringlog_keys AS old (subject, id, key, created_ns)"
-            " VALUES (%s, %s, %s, %s) ON CONFLICT (subject) DO UPDATE SET"
-            " id = excluded.id, key = excluded.key, created_ns = excluded.created_ns"
-            " WHERE old.key IS NULL",
+            f" VALUES (%s, %s, %s, %s) {_ON_CONFLICT}",
             (subject, *key, time.time_ns()),
         )
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -227,6 +227,18 @@ class Codec:
         if self._sealer is None:
             return SEALED_TEXT
         return self._sealer.unseal_personal(type_name, name, value)
+
+    @property
+    def keys_are_remote(self) -> bool:
+        """Whether to decode a sealed field may take long: its key is in another machine's
+        database."""
+        return bool(getattr(self._sealer, "remote", False))
+
+    def make_keys(self, subjects: Sequence[str]) -> None:
+        """Make the keys of many subjects at once, durable, before something is sealed for them."""
+        make = getattr(self._sealer, "make", None)
+        if make is not None:
+            make(subjects)
 
     def forget_keys(self, subject: str) -> None:
         """The key of a subject (a stream) came or went: what is remembered of it is old."""

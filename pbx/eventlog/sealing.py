@@ -21,7 +21,7 @@ import binascii
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from cryptography.exceptions import InvalidTag
@@ -50,12 +50,14 @@ class Keys:
     written the store.
     """
 
-    __slots__ = ("_ciphers", "_lock", "_random", "_store", "_subjects")
+    __slots__ = ("_ciphers", "_lock", "_made", "_random", "_store", "_subjects")
 
     def __init__(self, store: KeyStore, random_bytes: Callable[[int], bytes] = os.urandom) -> None:
         self._store = store
         self._random = random_bytes
         self._lock = threading.Lock()
+        self._made: dict[str, AESGCM] = {}
+        """Of the subjects that :meth:`make` was last called for."""
         self._subjects: OrderedDict[str, Key | None] = OrderedDict()
         """What the store said of a subject."""
         self._ciphers: OrderedDict[str, AESGCM | None] = OrderedDict()
@@ -65,13 +67,20 @@ class Keys:
     def store(self) -> KeyStore:
         return self._store
 
+    @property
+    def remote(self) -> bool:
+        """Whether to open something may take long."""
+        return self._store.remote
+
     # Secrets.
 
     def seal(self, subject: str, type_name: str, field: str, text: str) -> str:
         """Encrypt; the value opens only as this field of this event type of this subject."""
         owner = key_subject(subject)
-        cipher = AESGCM(self._store.get_or_create(owner).secret)
-        self.forget(owner)
+        cipher = self._made.get(owner)
+        if cipher is None:
+            cipher = AESGCM(self._store.get_or_create(owner).secret)
+            self.forget(owner)
         return _FORM + self._encrypt(cipher, text, _bound_to(subject, type_name, field))
 
     def unseal(self, subject: str, type_name: str, field: str, sealed: str) -> str:
@@ -132,9 +141,16 @@ class Keys:
             # Not ours: text from the wire may begin like a sealed value.
             return value
 
+    def make(self, subjects: Sequence[str]) -> None:
+        """Make the keys of many subjects in one transaction: one by one each waits for the disk."""
+        made = self._store.create_all(subjects)
+        with self._lock:
+            self._made = {subject: AESGCM(key.secret) for subject, key in made.items()}
+
     def forget(self, subject: str) -> None:
         """The key of `subject` may have come, changed or gone: ask the store anew."""
         with self._lock:
+            self._made.pop(subject, None)
             known = self._subjects.pop(subject, None)
             if known is not None:
                 self._ciphers.pop(known.id, None)
@@ -143,6 +159,7 @@ class Keys:
         """Destroy the key of `subject`."""
         done = self._store.erase(subject)
         with self._lock:
+            self._made.clear()
             self._subjects.clear()
             self._ciphers.clear()
         return done

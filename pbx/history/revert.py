@@ -40,7 +40,7 @@ from pbx.history.view import (
     initial,
     view_of,
 )
-from pbx.inventory import inventory
+from pbx.inventory import Inventory
 from pbx.kernel.events import Event
 from pbx.router import parse_table
 
@@ -64,9 +64,11 @@ class Reverts:
     administrator.
     """
 
-    def __init__(self, log: EventLog, *, actor: str) -> None:
+    def __init__(self, log: EventLog, *, actor: str, inventory: Inventory | None = None) -> None:
+        """`inventory` is one that is kept already; without it all is folded in memory."""
         self._log = log
         self._actor = actor
+        self._inventory = Inventory() if inventory is None else inventory
 
     def of_change(self, position: Position, *, force: bool = False) -> Plan:
         """Undo one event."""
@@ -145,7 +147,7 @@ class Reverts:
         """The rules that span streams, as the commands check them."""
         kind, _, address = stream.partition("/")
         name, _, domain = address.rpartition("@")
-        known = inventory(self._log)
+        known = self._inventory.refresh(self._log)
         if kind not in ("domain", "server") and name and domain not in known.domains:
             raise HistoryError(f"there is no domain {domain}: bring it back first")
         for change in steps:

@@ -1,15 +1,16 @@
 """What a signal role knows before it opens its listeners.
 
-Accounts and domains are folded from the log, where they are thin. Bindings and calls without an end
-come from the read model as of its checkpoint, and the log's tail after it is folded on top: the
-result is that of folding the whole log, which is what happens without a usable read model
-(:mod:`pbx.signal.projected`). Calls of this node that have no end get one
-(:mod:`pbx.calls.recovery`): their node died.
+Accounts and domains are looked up when they are needed, in the configuration database, which is
+level before (:mod:`pbx.configdb`). Bindings and calls without an end come from the read model as of
+its checkpoint, and the log's tail after it is folded on top: the result is that of folding the
+whole log, which is what happens without a usable read model (:mod:`pbx.signal.projected`). Calls of
+this node that have no end get one (:mod:`pbx.calls.recovery`): their node died.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -18,7 +19,7 @@ from pbx.calls import recovery
 from pbx.calls.locations import Locations
 from pbx.calls.node import SignalNode
 from pbx.domain import blacklist
-from pbx.eventlog import START, Conflict, EventLog, Meta
+from pbx.eventlog import START, Conflict, EventLog, Meta, Position
 from pbx.signal.projected import ProjectedBindings, ProjectedCalls, read_projected
 
 log = logging.getLogger("pbx.signal")
@@ -32,19 +33,35 @@ TRUNK_TYPES: Final = ("trunk.claimed.v1", "trunk.registered.v1", "trunk.removed.
 _TAIL: Final = 2000
 
 
-def restore(event_log: EventLog, data: Path, node: SignalNode, *, clustered: bool = False) -> int:
+def restore(
+    event_log: EventLog,
+    data: Path,
+    node: SignalNode,
+    *,
+    clustered: bool = False,
+    configured: Position | None = None,
+    trunk_streams: Iterable[str] = (),
+) -> Position:
     """Fill `node` and close orphaned calls; returns the position that was read up to.
 
-    In a cluster the bindings are folded from the log: only its envelopes say at which node a
-    contact registered.
+    `configured` is what the node's directory knows already, `trunk_streams` where the settings of
+    trunks are, which it does not; None: nothing is known, all is folded in memory. In a
+    cluster the bindings are folded from the log: only its envelopes say at which node a contact
+    registered.
     """
-    position = event_log.head()
-    for record in event_log.read(category="pbx.config"):
-        if record.stream == blacklist.STREAM:
-            node.apply(record)
-        else:
-            node.configured(record.stream, record.event)
-        position = max(position, record.position)
+    if configured is not None:
+        position = configured
+        for stream in trunk_streams:
+            for record in event_log.read_stream(stream):
+                node.trunks.configured(stream, record.event)
+    else:
+        position = event_log.head()
+        for record in event_log.read(category="pbx.config"):
+            if record.stream != blacklist.STREAM:
+                node.configured(record.stream, record.event)
+            position = max(position, record.position)
+    for record in event_log.read_stream(blacklist.STREAM):
+        node.apply(record)
     for record in event_log.read(category="pbx.nodes", types=(*PEER_TYPES, *TRUNK_TYPES)):
         if record.stream.startswith("node/"):
             node.peers.fold(record.stream, record.event, record.time_ns)

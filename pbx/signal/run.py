@@ -1,13 +1,14 @@
 """The signal role: composes engine, endpoint, call control, log and media link, and runs them.
 
-Start: fold accounts and bindings, close calls that an earlier run left open, open the listeners,
-report ``ready`` once the media service answers. Stop (SIGTERM): refuse new work, end calls, write
-what is queued, close.
+Start: bring the configuration database level, fold bindings, close calls that an earlier run left
+open, open the listeners, report ``ready`` once the media service answers. Stop (SIGTERM): refuse
+new work, end calls, write what is queued, close.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import logging
 import os
@@ -23,14 +24,23 @@ from zoneinfo import ZoneInfo
 from pbx.addresses import own_hosts
 from pbx.applied import AppliedMark
 from pbx.calls.config import CallConfig
-from pbx.calls.directory import Directory
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
 from pbx.calls.peers import PeerTable
 from pbx.calls.ports import MediaPort
 from pbx.calls.services import PlainFacts
+from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
 from pbx.calls.subscriptions import MESSAGE_SUMMARY
-from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, follow, open_log
+from pbx.configdb import ConfigDb, ConfigUnavailable, open_config
+from pbx.eventlog import (
+    EmbeddedLog,
+    LogError,
+    LogUnavailable,
+    LogWriter,
+    Subscription,
+    follow,
+    open_log,
+)
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
@@ -44,6 +54,7 @@ from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers
 from pbx.signal.programs import ProgramParts
 from pbx.signal.restore import restore
+from pbx.signal.secrets import RemoteSecrets
 from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
 from pbx.voice.control import task_ids
@@ -66,6 +77,8 @@ log = logging.getLogger("pbx.signal")
 #: until it is back, registrations work.
 _MEDIA_WAIT_S: Final = 5.0
 _BYE_PATIENCE_S: Final = 4.0
+#: How old the configuration may be that is decided on.
+_BEHIND_S: Final = 1.0
 _STEP_S: Final = 0.02
 #: How often the log is looked at for what others append. On a busy node its head has moved each
 #: time, and each look is a read on another thread: 150 µs, of which calls would pay a tenth of a
@@ -206,6 +219,7 @@ class _Signal:
         self._voice: Voice | None = None
         self._parts: ProgramParts | None = None
         self._beside = ThreadPoolExecutor(_BESIDE, "programs")
+        self._secrets: RemoteSecrets | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
 
@@ -225,7 +239,16 @@ class _Signal:
                 group_s=0.8 * eventlog.commit_ms / 1000,
                 bound=eventlog.backlog,
             )
-            directory = Directory()
+            config = self._open_config()
+            position = config.advance(event_log)
+            if event_log.codec.keys_are_remote:
+                self._secrets = RemoteSecrets(event_log.codec, loop)
+            directory = StoredDirectory(
+                config.reader(),
+                event_log.codec.decode,
+                ask_password=None if self._secrets is None else self._secrets.ask,
+                cached=self._settings.limits.cached_names,
+            )
             peers = PeerTable()
             self.engine = SipEngine(engine_config(self._settings, peers), self._rng)
             mail = SignalMail(event_log, self._context.data.path, self._clock, self._notify(loop))
@@ -237,6 +260,7 @@ class _Signal:
                 self._rng,
                 call_config(self._settings),
                 directory=directory,
+                rulebook=StoredRulebook(directory),
                 peers=peers,
                 messages=mail,
             )
@@ -245,11 +269,15 @@ class _Signal:
             clustered = self._settings.cluster.link != "off"
             self.trunks = Trunks(self.node, clustered=clustered)
             self.node.use_trunks(self.trunks)
-            position = restore(
+            with contextlib.closing(config.reader()) as reader:
+                trunk_streams = reader.trunk_streams()
+            restore(
                 event_log,
                 self._context.data.path,
                 self.node,
                 clustered=clustered,
+                configured=position,
+                trunk_streams=trunk_streams,
             )
             self.endpoint = self._endpoint()
             effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
@@ -281,7 +309,7 @@ class _Signal:
                 self._context.ready()
                 async with asyncio.TaskGroup() as tasks:
                     followers = [
-                        tasks.create_task(self._follow(event_log, position)),
+                        tasks.create_task(self._follow(event_log, config, position)),
                         tasks.create_task(self._follow_nodes(event_log, position, "pbx.nodes")),
                         tasks.create_task(mail.follow(position, self._acted)),
                     ]
@@ -304,6 +332,8 @@ class _Signal:
                     self._link.close()
                 self._beside.shutdown(wait=False, cancel_futures=True)
                 mail.worker.stop()
+                if self._secrets is not None:
+                    self._secrets.close()
                 writer.stop()
         finally:
             event_log.close()
@@ -335,6 +365,12 @@ class _Signal:
                 seal_personal=self._settings.privacy.seal_calls,
             )
         except LogUnavailable as error:
+            raise Fatal(str(error)) from error
+
+    def _open_config(self) -> ConfigDb:
+        try:
+            return open_config(self._context.data.path)
+        except ConfigUnavailable as error:
             raise Fatal(str(error)) from error
 
     def _notify(self, loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], object]:
@@ -517,22 +553,52 @@ class _Signal:
         finally:
             self._acted()  # arms the timer again, whatever a callback did
 
-    async def _follow(self, event_log: EmbeddedLog, position: int) -> None:
+    async def _follow(self, event_log: EmbeddedLog, config: ConfigDb, position: int) -> None:
         """Accounts and domains that commands change while we run."""
+        subscription = Subscription(event_log, position, category="pbx.config")
         with AppliedMark(self._context.data.applied) as mark:
             mark.set(position)
-            async for record in follow(
-                event_log, position, category="pbx.config", poll_s=_CONFIG_POLL_S
-            ):
-                if record.stream.startswith("account/"):
-                    event_log.codec.forget_keys(record.stream)
-                self.node.apply(record)
-                if self._voice is not None:
-                    self._voice.apply(record)
-                if self._parts is not None:
-                    self._parts.apply(record)
-                mark.set(record.position)
+            while True:
+                # While calls are made the log always has something new, and seldom that.
+                behind = subscription.behind
+                records = await asyncio.to_thread(subscription.poll) if behind else []
+                if not records:
+                    await asyncio.sleep(_CONFIG_POLL_S)
+                    continue
+                # What is forgotten below is looked up there: it must be there before.
+                await self._advanced(event_log, config)
+                for record in records:
+                    if record.stream.startswith("account/"):
+                        event_log.codec.forget_keys(record.stream)
+                    self.node.apply(record)
+                    if self._voice is not None:
+                        self._voice.apply(record)
+                    if self._parts is not None:
+                        self._parts.apply(record)
+                mark.set(records[-1].position)
                 self._acted()
+
+    async def _advanced(self, event_log: EmbeddedLog, config: ConfigDb) -> None:
+        """Bring the configuration database level, however long it takes. While it cannot be,
+        nothing new is taken: a password that was changed or an account that was deleted must not
+        count on."""
+        began = self._clock.monotonic()
+        while True:
+            try:
+                await asyncio.to_thread(config.advance, event_log)
+            except (ConfigUnavailable, LogError) as error:
+                if self._clock.monotonic() - began < _BEHIND_S:
+                    await asyncio.sleep(_CONFIG_POLL_S)
+                    continue
+                if not self.node.behind:
+                    log.error("new calls are refused, the configuration is too old: %s", error)
+                self.node.behind = True
+                await asyncio.sleep(_BEHIND_S)
+            else:
+                if self.node.behind:
+                    log.info("the configuration is level again")
+                self.node.behind = False
+                return
 
     async def _follow_nodes(self, event_log: EmbeddedLog, position: int, category: str) -> None:
         """What other nodes and operators append: bindings, starts and stops, drains."""

@@ -15,6 +15,8 @@ from pbx.calls.dial import Contact
 from pbx.calls.directory import Directory
 from pbx.calls.emergency import Emergency
 from pbx.calls.routing import Router
+from pbx.calls.stored_directory import StoredDirectory
+from pbx.configdb import ConfigDb
 from pbx.domain.calls import CALLS, CallRouted, CallStarted
 from pbx.domain.server import SERVER_TABLE
 from pbx.domain.setting_events import CONFIG
@@ -138,12 +140,18 @@ def within(source: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool
     return any(address in network for network in networks)
 
 
-def configured(log: EventLog, own_hosts: frozenset[str] = frozenset()) -> Directory:
-    """The configuration of now."""
-    directory = Directory()
+def configured(
+    log: EventLog, own_hosts: frozenset[str] = frozenset(), database: ConfigDb | None = None
+) -> Directory:
+    """The configuration of now; without a `database` it is folded in memory."""
+    if database is not None:
+        database.advance(log)
+        directory: Directory = StoredDirectory(database.reader(), log.codec.decode)
+    else:
+        directory = Directory()
+        for record in log.read(category=CONFIG):
+            directory.apply(record.stream, record.event)
     directory.set_own_hosts(own_hosts)
-    for record in log.read(category=CONFIG):
-        directory.apply(record.stream, record.event)
     return directory
 
 

@@ -48,6 +48,19 @@ def test_a_key_is_made_once_and_everybody_reads_it(again: Again) -> None:
     assert second.subjects() == ["account/a", "account/b"]
 
 
+def test_keys_of_many_at_once(again: Again) -> None:
+    first, second = again(), again()
+    held = first.get_or_create("account/a")
+    first.erase("account/c")
+    many = [f"account/{number}" for number in range(1200)]
+    made = second.create_all(["account/a", "account/b", "account/c", *many])
+    assert made["account/a"] == held, "who has a key keeps it"
+    assert first.get("account/b") == made["account/b"]
+    assert len({key.id for key in made.values()}) == len(made) == 1203
+    assert second.create_all(many) == {name: made[name] for name in many}
+    assert first.create_all([]) == {}
+
+
 def test_who_comes_at_once_gets_the_same_key(again: Again) -> None:
     stores = [again() for _ in range(4)]
     found: list[Key] = []

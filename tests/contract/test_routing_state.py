@@ -1,6 +1,7 @@
 """What the router may expect of every :class:`~pbx.router.state.RoutingState`.
 
-The directory of the signal role, folded from events, and the state of the router's own tests.
+The directory folded in memory, the one of the signal role that looks things up, and the state of
+the router's own tests.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from pbx.calls.directory import Directory
+from pbx.calls.stored_directory import StoredDirectory
+from pbx.configdb import ConfigDb
 from pbx.domain.accounts import (
     AccountAliasesSet,
     AccountCreated,
@@ -19,6 +22,7 @@ from pbx.domain.accounts import (
 from pbx.domain.objects import ForwarderCreated, GroupCreated, GroupSet, ListCreated, TaskCreated
 from pbx.domain.server import RouterTableSet
 from pbx.domain.setting_events import DomainSettingsChanged
+from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
 from pbx.kernel.events import Event
 from pbx.router import (
     Forwarder,
@@ -38,9 +42,8 @@ from tests.support.routing import DictState
 TABLE = "<9@*> = ann"
 
 
-def folded() -> RoutingState:
-    state = Directory()
-    changes: list[tuple[str, Event]] = [
+def changes() -> list[tuple[str, Event]]:
+    return [
         ("domain/a.dom", DomainCreated(name="a.dom", aliases=("alias.dom",))),
         ("domain/b.dom", DomainCreated(name="b.dom")),
         ("account/ann@a.dom", AccountCreated(name="ann", domain="a.dom")),
@@ -54,9 +57,22 @@ def folded() -> RoutingState:
         ("server", RouterTableSet(text=TABLE)),
         ("domain/b.dom", DomainSettingsChanged(values={"MailToUnknown": "Discarded"})),
     ]
-    for stream, event in changes:
+
+
+def folded() -> RoutingState:
+    state = Directory()
+    for stream, event in changes():
         state.apply(stream, event)
     return state
+
+
+def looked_up() -> RoutingState:
+    log = MemoryLog()
+    for stream, event in changes():
+        log.append(stream, ANY_VERSION, [event], Meta())
+    database = ConfigDb(None, lambda: log.codec)
+    database.advance(log)
+    return StoredDirectory(database.reader(), log.codec.decode, cached=1)
 
 
 def dictionaries() -> RoutingState:
@@ -70,7 +86,7 @@ def dictionaries() -> RoutingState:
     return state
 
 
-@pytest.fixture(params=[folded, dictionaries])
+@pytest.fixture(params=[folded, looked_up, dictionaries])
 def state(request: pytest.FixtureRequest) -> RoutingState:
     made: Callable[[], RoutingState] = request.param
     return made()

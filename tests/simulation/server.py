@@ -16,7 +16,9 @@ from typing import Any
 from pbx.calls.config import CallConfig
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
-from pbx.eventlog import MemoryLog
+from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
+from pbx.configdb import ConfigDb
+from pbx.eventlog import MemoryLog, Record
 from pbx.script.environment import Level
 from pbx.script.offline.files import OfflineFiles
 from pbx.script.offline.run import stock_directory
@@ -38,6 +40,8 @@ NEVER = float("inf")
 SESSION_EXPIRES_S = 120
 #: Calls ring so long in the simulation.
 NO_ANSWER_S = 30.0
+#: Names the server keeps in memory.
+CACHED = 8
 
 
 class NamedSounds:
@@ -90,6 +94,9 @@ class ServerProcess:
                 on_timeout=self._media_timeout,
                 on_sound=self._on_sound,
             )
+        # A cache too small for the accounts of a run: what is forgotten is looked up again.
+        self._position = host.config.advance(host.log)
+        directory = StoredDirectory(host.config.reader(), host.log.codec.decode, cached=CACHED)
         self.node = SignalNode(
             self.engine,
             media,
@@ -104,6 +111,8 @@ class ServerProcess:
                 requests_per_s=1e6,
                 requests_burst=1_000_000,
             ),
+            directory=directory,
+            rulebook=StoredRulebook(directory),
             nonce_secret=host.nonce_secret,
         )
         self.trunks = Trunks(self.node)
@@ -120,10 +129,15 @@ class ServerProcess:
                 files=OfflineFiles({Level.STOCK: stock_directory()}, extra=programs.FILES),
             )
 
+    def configured(self, record: Record) -> None:
+        """An administrator changed something: what the signal role does that follows the log."""
+        self._host.config.advance(self._host.log)
+        self.node.apply(record)
+
     def start(self) -> None:
         """Fold the log, end the calls of the life before, open for business."""
         now = self._clock.now
-        restore(self._host.log, Path(), self.node)
+        restore(self._host.log, Path(), self.node, configured=self._position)
         if self.voice is not None:
             self.voice.load(self._host.log)
         self.node.start("simulated", 1, ("udp:sim",), now)
@@ -300,6 +314,8 @@ class ServerHost:
         self.media = media
         self.address = address
         self.decide_s = decide_s
+        self.config = ConfigDb(None, lambda: log.codec)
+        """The file with the configuration: it is as far as the last life brought it."""
         self.nonce_secret = rng.getrandbits(256).to_bytes(32, "big")
         self._rng = rng
         self.process: ServerProcess | None = None

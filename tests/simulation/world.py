@@ -337,7 +337,7 @@ class World:
         if self.server.process is not None:
             record = self.log.at(position)
             assert record is not None
-            self.server.process.node.apply(record)
+            self.server.process.configured(record)
 
     def find_plan(self, label: str, user: str) -> Plan | None:
         """The plan an INVITE for `user` belongs to."""

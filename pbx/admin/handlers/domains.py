@@ -99,8 +99,7 @@ def list_objects(c: Context, a: Arguments) -> Result:
     }  # fmt: skip
     wanted = text(a, "filter").lower() if "filter" in a else ""
     listed: list[tuple[str, Value]] = []
-    owners = c.world.inventory.accounts_of(entry.name)
-    aliases = [(alias, owner.name) for owner in owners for alias in owner.aliases]
+    aliases = [(alias, owner) for alias, _, owner in c.world.inventory.aliases(entry.name)]
     forwarders = c.world.inventory.objects_of(ObjectKind.FORWARDER, entry.name)
     if "ACCOUNTS" in kinds:
         listed += [(name, EXTENSION) for name in entry.accounts]
@@ -132,9 +131,7 @@ def get_location(c: Context, a: Arguments) -> Result:
 
 def list_admin_domains(c: Context, a: Arguments) -> Result:
     """LISTADMINDOMAINS: domains whose administrators are those of this one."""
-    name = c.domain(a).name
-    others = (other for other in c.world.domains if other != name)
-    return Result([other for other in others if c.world.admin_domain_of(other) == name])
+    return Result([*c.world.administered_by(c.domain(a).name)])
 
 
 # ---------------------------------------------------------------------------------------- settings

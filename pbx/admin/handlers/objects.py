@@ -245,11 +245,9 @@ def list_telnums(c: Context, a: Arguments) -> Result:
         raise DomainError(f"limit: expected 0 to {_MAX_LISTED}")
     wanted = text(a, "filter") if "filter" in a else ""
     found = sorted(
-        (telnum, account.address)
-        for account in c.world.inventory.accounts.values()
-        if not domain or account.domain == domain
-        for telnum in account.telnums
-        if wanted in telnum
+        (telnum, address)
+        for telnum, address in c.world.inventory.telnums()
+        if wanted in telnum and (not domain or address.endswith(f"@{domain}"))
     )
     return Result({**dict(found[:limit]), "": len(found)})
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from pbx import project_role
+from pbx.configdb import FILE, open_config
 from pbx.datadir import DataDirectory
 from pbx.domain.accounts import AccountCreated, AccountPasswordSet, DomainCreated
 from pbx.eventlog import KEYS_FILE, LOG_FILE, Meta, open_log
@@ -127,3 +130,40 @@ def test_a_file_that_is_no_read_model_is_fatal_and_says_the_remedy(data: DataDir
     (data.path / READ_MODEL_FILE).write_bytes(b"not a database at all" * 100)
     with pytest.raises(Fatal, match="it can be deleted"):
         run(StopWhenReady(data, Settings()))
+
+
+class Moments(threading.Event):
+    """Is set when nothing is left to happen; each wait is a moment in which something happens."""
+
+    def __init__(self, *moments: Callable[[], object]) -> None:
+        super().__init__()
+        self._moments = list(moments)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        if self._moments:
+            self._moments.pop(0)()
+        else:
+            self.set()
+        return self.is_set()
+
+
+def test_the_configuration_is_brought_level_meanwhile(
+    data: DataDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever looks something up finds nothing to do; a file that cannot be used is told once."""
+    found: list[list[str]] = []
+
+    def look() -> None:
+        with closing(open_config(data.path)) as database, closing(database.reader()) as reader:
+            found.append([name for name, _, _ in reader.domains()])
+
+    def change() -> None:
+        with closing(open_log(data.path)) as log:
+            log.append("domain/b.example", 0, [DomainCreated(name="b.example")], Meta())
+
+    blocked = data.path / FILE
+    blocked.mkdir()
+    nothing: Callable[[], object] = lambda: None  # noqa: E731
+    project_role._level_until(Moments(nothing, blocked.rmdir, look, look, change, look), data)
+    assert caplog.text.count("not brought level") == 1
+    assert found == [[], ["a.example"], ["a.example", "b.example"]]

@@ -6,6 +6,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from pbx.calls.directory import Account, SecretPending
 from pbx.domain.nodes import AuthFailed, NodeAlive, NodeStopped, SourceBlocked
 from sip.message import Response
 from tests.unit.pbx.calls.lab import Lab, ScriptedMedia
@@ -576,4 +577,67 @@ def test_caller_is_lost() -> None:
         bob > 487 INVITE
         bob < ACK
     """)
+    lab.end()
+
+
+def test_a_secret_that_is_opened_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its key is in another machine's database: the phone is told to try again, and comes in; who
+    tries names meets the same for a name that nobody has."""
+    lab = Lab("alice bob")
+    opened = False
+    asked: list[tuple[str, str]] = []
+    secret = Account.secret
+
+    def slow(self: Account, login: str, algorithm: str) -> str:
+        if not opened:
+            raise SecretPending
+        return secret(self, login, algorithm)
+
+    monkeypatch.setattr(Account, "secret", slow)
+    monkeypatch.setattr(lab.directory, "prepare", lambda *names: asked.append(names))
+    lab.play("alice > INVITE bob a1 raw")
+    challenge = _challenge(lab, "alice")
+    assert asked == [("alice", "example.org")]
+    _again(lab, "alice", lab.phones["alice"].credentials(challenge))
+    pending = _challenge(lab, "alice")
+    assert "stale=true" in (pending.first("WWW-Authenticate") or "")
+    assert not lab.log.of(AuthFailed)
+    opened = True
+    _again(lab, "alice", lab.phones["alice"].credentials(pending))
+    lab.play("bob < INVITE" + REFUSED)
+    lab.end()
+
+
+def test_names_that_nobody_has_look_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = Lab("alice bob")
+    delayed: list[str] = []
+
+    def delays(address: str) -> bool:
+        delayed.append(address)
+        return len(delayed) == 1
+
+    monkeypatch.setattr(lab.directory, "delays", delays)
+    lab.play("alice > INVITE bob a1 raw")
+    first = lab.phones["alice"].credentials(_challenge(lab, "alice"))
+    _again(lab, "alice", first.replace('username="alice"', 'username="nobody"'))
+    pending = _challenge(lab, "alice")
+    assert "stale=true" in (pending.first("WWW-Authenticate") or "")
+    again = lab.phones["alice"].credentials(pending)
+    _again(lab, "alice", again.replace('username="alice"', 'username="nobody"'))
+    assert "stale" not in (_challenge(lab, "alice").first("WWW-Authenticate") or "")
+    assert delayed == ["nobody@example.org"] * 2
+
+
+def test_a_configuration_that_is_too_old_admits_nobody() -> None:
+    """The database of the configuration cannot be brought level; calls that are up go on."""
+    lab = Lab("alice bob")
+    lab.play(TALKING)
+    lab.node.behind = True
+    lab.play("""
+        alice.2 > INVITE bob c1
+        alice.2 < 503 | Retry-After
+        alice.2 > ACK
+    """)
+    lab.node.behind = False
+    lab.play(END)
     lab.end()
