@@ -19,6 +19,7 @@ from pbx.admin.role import admin_config, call_counter
 from pbx.admin.service import AdminService
 from pbx.applied import wait_applied
 from pbx.blobs import FileBlobs
+from pbx.configdb import ConfigUnavailable, open_config
 from pbx.eventlog import open_keys, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
@@ -46,9 +47,11 @@ def run(context: RoleContext) -> int:
     with contextlib.ExitStack() as stack:
         try:
             log = open_log(data.path, node=settings.server.node, busy_timeout_s=PATIENCE_S)
-        except LogError as error:
+            database = open_config(data.path)
+        except (LogError, ConfigUnavailable) as error:
             raise Fatal(str(error)) from error
         stack.enter_context(contextlib.closing(log))
+        stack.enter_context(contextlib.closing(database))
         service = AdminService(
             log,
             admin_config(context),
@@ -58,6 +61,7 @@ def run(context: RoleContext) -> int:
             shut_down=lambda: os.kill(os.getppid(), signal.SIGTERM),
             blobs=FileBlobs(data.path / "blobs"),
             count_calls=call_counter(data.path, log, settings.readmodel.url),
+            database=database,
         )
 
         def open_database() -> Database:
