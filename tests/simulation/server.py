@@ -137,7 +137,13 @@ class ServerProcess:
     def start(self) -> None:
         """Fold the log, end the calls of the life before, open for business."""
         now = self._clock.now
-        restore(self._host.log, Path(), self.node, configured=self._position)
+        restore(
+            self._host.log,
+            Path(),
+            self.node,
+            configured=self._position,
+            trunk_streams=self._host.config.reader().trunk_streams(),
+        )
         if self.voice is not None:
             self.voice.load(self._host.log)
         self.node.start("simulated", 1, ("udp:sim",), now)
