@@ -148,12 +148,14 @@ class Broker:
         self._properties.write_text(
             "".join(f"{name}={value}\n" for name, value in properties.items()), encoding="utf-8"
         )
-        subprocess.run(
+        done = subprocess.run(
             [*self._java(64), "kafka.tools.StorageTool", "format",
              "-t", cluster_id, "-c", str(self._properties),
              *(security.format_options() if security is not None else ())],
-            check=True, capture_output=True,
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
+        if done.returncode:
+            raise RuntimeError(f"the storage cannot be made: {(done.stdout + done.stderr)[-2000:]}")
 
     def start(self) -> None:
         """Start the process; :meth:`wait` says when it answers."""
