@@ -53,3 +53,5 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.drop_table("messages")
     op.drop_table("mailboxes")
+    # Whoever migrates up again projects from the beginning.
+    op.execute("DELETE FROM projections WHERE name = 'mailboxes'")

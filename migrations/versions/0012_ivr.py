@@ -123,3 +123,5 @@ def downgrade() -> None:
     op.drop_index("ix_ivr_tasks_call_id", "ivr_tasks")
     op.drop_index("ix_ivr_tasks_start_ns", "ivr_tasks")
     op.drop_table("ivr_tasks")
+    # Whoever migrates up again projects from the beginning.
+    op.execute("DELETE FROM projections WHERE name = 'ivr'")
