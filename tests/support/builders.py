@@ -42,7 +42,7 @@ class PhoneLab:
             password=f"secret-{name}",
             server=server or ("10.0.0.1", 5060),
         )
-        self.phones[name] = phone
+        self.phones[name] = self.surroundings.phones[name] = phone
         phone.power_on()
         return phone
 
