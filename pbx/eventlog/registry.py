@@ -234,6 +234,12 @@ class Codec:
         database."""
         return bool(getattr(self._sealer, "remote", False))
 
+    def reach_keys(self) -> None:
+        """Connect to the store of keys: whoever needs the first one shall not wait for that."""
+        store = getattr(self._sealer, "store", None)
+        if store is not None:
+            store.erased("")
+
     def make_keys(self, subjects: Sequence[str]) -> None:
         """Make the keys of many subjects at once, durable, before something is sealed for them."""
         make = getattr(self._sealer, "make", None)

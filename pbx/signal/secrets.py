@@ -32,6 +32,7 @@ class RemoteSecrets:
         self._waiting = 0
         self._said = False
         self._worker = ThreadPoolExecutor(1, "secrets")
+        self._worker.submit(codec.reach_keys)
 
     def ask(self, stream: str, type_name: str, data: bytes, done: Opened) -> None:
         """Have the record of a password opened; `done` is called on the loop, later, with its

@@ -150,7 +150,7 @@ class Broker:
         )
         done = subprocess.run(
             [*self._java(64), "kafka.tools.StorageTool", "format",
-             "-t", cluster_id, "-c", str(self._properties),
+             f"--cluster-id={cluster_id}", "-c", str(self._properties),
              *(security.format_options() if security is not None else ())],
             capture_output=True, text=True, check=False,
         )  # fmt: skip
