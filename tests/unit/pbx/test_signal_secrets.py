@@ -24,7 +24,11 @@ class SlowCodec:
     def __init__(self) -> None:
         self.go = threading.Event()
         self.away = False
+        self.reached = False
         self.threads: set[str] = set()
+
+    def reach_keys(self) -> None:
+        self.reached = True
 
     def decode(self, stream: str, type_name: str, data: bytes) -> Event:
         self.threads.add(threading.current_thread().name)
@@ -52,6 +56,7 @@ def test_the_loop_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
         for _ in range(3):
             secrets.ask("account/al@x.un", "t", b"", done)
         await one_here.wait()  # the third is more than may wait
+        assert codec.reached, "before anything was asked"
         assert answers == [None]
         codec.go.set()
         await all_here.wait()
