@@ -189,11 +189,7 @@ class Authenticator:
         algorithm = credentials.algorithm
         secret = ""
         if account is not None:
-            try:
-                secret = account.secret(credentials.username, algorithm)
-            except SecretPending:
-                # RFC 7616 §3.3: with a stale nonce the phone tries again by itself, at once.
-                return _Verdict(None, self._challenge(realm, host, now, stale=True))
+            secret = account.secret(credentials.username, algorithm)
             own = bool(secret) and digest.verify(credentials, request.method, secret)
             if not own and self._external(account):
                 # One password of several is enough; this one is kept elsewhere.
@@ -202,7 +198,7 @@ class Authenticator:
                     return _Verdict(None, self._challenge(realm, host, now))  # not its fault
                 secret = given or secret
         elif node.directory.delays(address):
-            return _Verdict(None, self._challenge(realm, host, now, stale=True))
+            raise SecretPending
         secret = secret or _NOBODY.get(algorithm, _NOBODY["MD5"])
         right = digest.verify(credentials, request.method, secret)
         if not right or account is None or not self._same_target(credentials, request):

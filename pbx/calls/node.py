@@ -20,7 +20,7 @@ from pbx.calls.call import Call
 from pbx.calls.cause import Q850_NORMAL, Q850_TEMPORARY_FAILURE, End, EndCause, EndedBy
 from pbx.calls.config import CallConfig
 from pbx.calls.consult import Consultation, Deferred
-from pbx.calls.directory import Directory
+from pbx.calls.directory import Directory, SecretPending
 from pbx.calls.emergency import Emergency
 from pbx.calls.event_packages import MessageCountsPort, NoMessages
 from pbx.calls.guard import Guard
@@ -76,6 +76,11 @@ _OF_TRUNKS: Final = frozenset(
     )
 )  # fmt: skip
 _ACCOUNT_DELETED: Final = TYPE_OF[AccountDeleted].name
+#: A secret whose key is on another machine is there after a few milliseconds; it is looked for so
+#: often, for half a second, by so many requests at once.
+_LOOK_S: Final = 0.02
+_LOOKS: Final = 25
+_MAX_RESTING: Final = 1_000
 #: What an INVITE must be able to take as an answer (RFC 3261 §13.2.1).
 _ANSWER_TYPES: Final = ("application/sdp",)
 
@@ -136,6 +141,7 @@ class SignalNode:
         self.stopping = False
         self.calls_total = 0
         self.refused_total = 0
+        self._resting = 0
         self._on_stopped: Callable[[], None] | None = None
         self._heartbeat_running = False
         self._setup_tokens = 0.0
@@ -294,6 +300,31 @@ class SignalNode:
                 _HANDLERS[type(event)](self, event, now)
             except Deferred as deferred:
                 self._rest(event, deferred, now)
+            except SecretPending:
+                self._rest_briefly(event, now)
+
+    def _rest_briefly(self, event: sip_events.Event, now: float, looks: int = _LOOKS) -> None:
+        """Take a request up again when the secret of its account may be there."""
+        if self._resting >= _MAX_RESTING:
+            self._refuse_event(event, now)
+            return
+        self._resting += 1
+
+        def again(later: float) -> None:
+            self._resting -= 1
+            if isinstance(event, sip_events.InviteReceived) and event.usage.ended:
+                return  # the caller gave up
+            try:
+                _HANDLERS[type(event)](self, event, later)
+            except Deferred as deferred:
+                self._rest(event, deferred, later)
+            except SecretPending:
+                if looks:
+                    self._rest_briefly(event, later, looks - 1)
+                else:
+                    self._refuse_event(event, later)
+
+        self.timers.call_at(now + _LOOK_S, again)
 
     def _rest(self, event: sip_events.Event, deferred: Deferred, now: float) -> None:
         """Take a request up again when what it needs is known."""
@@ -303,7 +334,7 @@ class SignalNode:
                 return  # the caller gave up
             try:
                 _HANDLERS[type(event)](self, event, later)
-            except Deferred:
+            except (Deferred, SecretPending):
                 self._refuse_event(event, later)  # too many wait already
 
         self.consult.resolve(deferred.question, again)
