@@ -469,6 +469,7 @@ class _Signal:
                 return
             error = future.exception()
             done(future.result() if error is None else error)
+            self._wake_tasks()  # the one that asked has its turn
             self._acted()
 
         future.add_done_callback(finished)
