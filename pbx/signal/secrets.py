@@ -1,8 +1,8 @@
 """Digest secrets whose keys lie in another machine's database: opened on a thread, not on the loop.
 
 The keys of a cluster may lie in PostgreSQL. To ask it costs a round trip, and seconds if it is
-away: no call may wait for that. Whoever needs such a secret is told to come again
-(:mod:`pbx.calls.auth`)."""
+away: the loop may not wait for that. A request that needs such a secret rests until it is there
+(:mod:`pbx.calls.node`)."""
 
 from __future__ import annotations
 

@@ -19,10 +19,6 @@ from tests.support.rtp_peer import Address, RtpPeer
 from tests.support.server_process import DOMAIN, ServerProcess
 
 WAIT_S = 10.0
-STALE_TRIES = 5
-STALE_PAUSE_S = 0.02
-"""A node that asks another machine for a key that it needs for the first time answers with a stale
-nonce meanwhile; a phone on a network comes back after some milliseconds."""
 _SERIAL = itertools.count(1)
 
 
@@ -125,15 +121,7 @@ class RawPhone:
         if challenge.status != 401:
             return challenge
         line = self.authorization(challenge, "REGISTER")
-        answer = self.register_with(line, call_id, expires_s)
-        for cseq in range(3, 3 + STALE_TRIES):
-            if answer.status != 401 or b"stale=true" not in answer.raw:
-                break
-            # Our password is not what is wrong (RFC 7616 §3.3): again with the new nonce.
-            time.sleep(STALE_PAUSE_S)
-            line = self.authorization(answer, "REGISTER")
-            answer = self.register_with(line, call_id, expires_s, cseq)
-        return answer
+        return self.register_with(line, call_id, expires_s)
 
     def authorization(self, challenge: Heard, method: str, uri: str = "") -> str:
         """The line that answers a challenge."""
