@@ -34,6 +34,7 @@ from pbx.eventlog.feed import BEGINNING, Step, check_filter, make_token, positio
 from pbx.eventlog.feed_query import Condition, feed_condition, thin_streams
 from pbx.eventlog.keystore import create_private
 from pbx.eventlog.memory import same_fact
+from pbx.eventlog.own_rows import OwnRows
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import (
     ANY_VERSION,
@@ -128,6 +129,9 @@ class EmbeddedLog:
         self._appended = threading.Condition()
         self._closed = False
         self._unsynced = False
+        self._own = OwnRows()
+        self._last_row = START
+        self._inserted = 0  # rows of the transaction that is open
         self._writer: sqlite3.Connection | None = None
         try:
             create_private(path)
@@ -194,17 +198,22 @@ class EmbeddedLog:
         decided = any(isinstance(entry, Decision) for entry in batch)
         database.execute(f"PRAGMA synchronous = {'FULL' if decided else 'NORMAL'}")
         database.execute("BEGIN IMMEDIATE")
+        self._inserted = 0
         verdicts: list[Position | Conflict] = []
         facts: list[Row] = []
         for entry in batch:
             if isinstance(entry, Decision):
                 self._insert_facts(database, facts)
                 facts = []
-                verdicts.append(_decide(database, entry))
+                verdicts.append(self._decide(database, entry))
             else:
                 facts.append(entry)
         self._insert_facts(database, facts)
+        last = self._last_row
+        self._own.appending((_stream_of(entry) for entry in batch), last)
         database.execute("COMMIT")
+        if self._inserted:  # one after the other: nobody else writes during a transaction
+            self._own.appended(last - self._inserted + 1, last)
         self._unsynced = not decided
         return verdicts
 
@@ -214,7 +223,9 @@ class EmbeddedLog:
             while len(facts) - start >= count:
                 rows = facts[start : start + count]
                 try:
-                    database.execute(statement, tuple(chain.from_iterable(rows)))
+                    values = tuple(chain.from_iterable(rows))
+                    self._last_row = database.execute(statement, values).lastrowid or START
+                    self._inserted += count
                 except sqlite3.IntegrityError:
                     # A version is taken or open. The statement left nothing behind and the
                     # transaction goes on.
@@ -232,7 +243,23 @@ class EmbeddedLog:
         if present is not None or row[VERSION] == ANY_VERSION:
             self.renumbered += present is not None
             row = (row[0], _current(database, row[STREAM]) + 1, *row[2:])
-        _insert(database, [row])
+        self._insert(database, [row])
+
+    def _decide(self, database: sqlite3.Connection, decision: Decision) -> Position | Conflict:
+        current = _current(database, decision.stream)
+        if decision.expected_version not in (current, ANY_VERSION):
+            return Conflict(decision.stream, decision.expected_version, current)
+        return self._insert(database, decision.numbered(current))
+
+    def _insert(self, database: sqlite3.Connection, rows: Sequence[Row]) -> Position:
+        start = 0
+        for count, statement in _INSERTS:
+            while len(rows) - start >= count:
+                values = tuple(chain.from_iterable(rows[start : start + count]))
+                self._last_row = database.execute(statement, values).lastrowid or START
+                self._inserted += count
+                start += count
+        return self._last_row if rows else START
 
     def _roll_back(self, error: sqlite3.DatabaseError | None) -> None:
         """Leave no transaction open; a connection that saw an I/O error is not used again."""
@@ -282,18 +309,24 @@ class EmbeddedLog:
         of_types: tuple[str, tuple[str, ...]],
     ) -> Iterator[Record]:
         head = self.head()
+        prefixes = prefixes_of(category)
+        runs = self._own.elsewhere(after, head, prefixes)
         # Settings are thin among calls: find their positions by the stream key, then fetch those.
-        if category not in ("pbx.calls", "pbx.cdrs") and head - after > FAR_BEHIND:
+        if (
+            category not in ("pbx.calls", "pbx.cdrs")
+            and sum(until - start for start, until in runs) > FAR_BEHIND
+        ):
             # They may be thick just here, as while accounts are imported: look nearby first.
             yield from self._scan(after, inside, values, after + FAR_BEHIND)
             after += FAR_BEHIND
-            positions = self._positions_by_key(after, head, prefixes_of(category), of_types)
+            positions = self._positions_by_key(after, head, prefixes, of_types)
             for start in range(0, len(positions), CHUNK):
                 chunk = positions[start : start + CHUNK]
                 marks = ", ".join("?" * len(chunk))
                 yield from self._records(f"position IN ({marks})", tuple(chunk))
-            after = head
-        yield from self._scan(after, inside, values)
+            runs = [(head, self.head())]
+        for start, until in runs:
+            yield from self._scan(start, inside, values, until)
 
     def _scan(
         self, after: Position, inside: str, values: tuple[str, ...], until: Position | None = None
@@ -571,21 +604,8 @@ def _of_types(patterns: Sequence[str]) -> tuple[str, tuple[str, ...]]:
 _CONNECTION_STAYS_GOOD: Final = (None, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL)
 
 
-def _decide(database: sqlite3.Connection, decision: Decision) -> Position | Conflict:
-    current = _current(database, decision.stream)
-    if decision.expected_version not in (current, ANY_VERSION):
-        return Conflict(decision.stream, decision.expected_version, current)
-    return _insert(database, decision.numbered(current))
-
-
-def _insert(database: sqlite3.Connection, rows: Sequence[Row]) -> Position:
-    position, start = START, 0
-    for count, statement in _INSERTS:
-        while len(rows) - start >= count:
-            values = tuple(chain.from_iterable(rows[start : start + count]))
-            position = database.execute(statement, values).lastrowid or position
-            start += count
-    return position
+def _stream_of(entry: Entry) -> str:
+    return entry.stream if isinstance(entry, Decision) else entry[STREAM]
 
 
 def _current(database: sqlite3.Connection, stream: str) -> int:
