@@ -43,7 +43,7 @@ sim: $(VENV)/.installed-test ## Simulated calls with faults: SEEDS=20 CALLS=500
 	$(BIN)/pytest -q -n auto tests/simulation --seeds $(SEEDS) --calls $(CALLS) $(ARGS)
 
 interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamailio, rtpengine, pjsua2, Kafka
-	$(BIN)/pytest -q -m interop $(ARGS)
+	$(BIN)/pytest -q -n 2 --dist loadfile -m interop $(ARGS)
 
 race: $(VENV)/.installed-test ## Two nodes decide on the same accounts over Kafka, 10,000 times
 	RACES=10000 $(BIN)/pytest -q -s tests/interop/test_kafka_race.py $(ARGS)

@@ -119,12 +119,16 @@ class AdminServer:
         except Exception:
             log.exception("a connection from %s failed", address)
         finally:
-            del self._connections[connection]
-            self._per_address[address] -= 1
-            if not self._per_address[address]:
-                del self._per_address[address]
-            await self.in_worker(lambda: self._service.closed(connection.client))
-            await _finish(writer)
+            try:
+                await self.in_worker(lambda: self._service.closed(connection.client))
+                await _finish(writer)
+            finally:
+                writer.transport.abort()  # whatever happened: of a closed one nothing is left
+                # Last: who ends the server waits for those that are listed.
+                del self._connections[connection]
+                self._per_address[address] -= 1
+                if not self._per_address[address]:
+                    del self._per_address[address]
 
     async def in_worker(self, work: Callable[[], object]) -> object:
         """Something that may wait for the disk."""
