@@ -49,12 +49,13 @@ def closing_events(records: Sequence[Record], died_ns: int) -> list[Event]:
                 open_legs[event.leg_id] = 0
             case LegCreated():
                 open_legs[event.leg_id] = 0
+            # As call records have it: by the call's own clock. The log's time is that of writing.
             case LegAnswered():
-                open_legs[event.leg_id] = record.time_ns
+                open_legs[event.leg_id] = started_ns + event.elapsed_ms * _NS_PER_MS
             case LegEnded():
                 open_legs.pop(event.leg_id, None)
             case CallAnswered():
-                answered_ns = record.time_ns
+                answered_ns = started_ns + event.elapsed_ms * _NS_PER_MS
             case CallEnded():
                 return []
             case _:

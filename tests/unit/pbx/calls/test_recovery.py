@@ -49,9 +49,10 @@ def test_an_answered_call_ends_when_its_node_was_last_seen() -> None:
     log = log_of(
         (10, "call/1", started()),
         (10, "call/1", leg_b()),
-        (12, "call/1", LegAnswered(leg_id="b")),
-        (12, "call/1", LegAnswered(leg_id="a")),
-        (12, "call/1", CallAnswered(leg_id="a", peer_leg_id="b")),
+        # Written a second late, as on a busy machine: when it was counts.
+        (13, "call/1", LegAnswered(leg_id="b", elapsed_ms=2000)),
+        (13, "call/1", LegAnswered(leg_id="a", elapsed_ms=2000)),
+        (13, "call/1", CallAnswered(leg_id="a", peer_leg_id="b", elapsed_ms=2000)),
         (20, "node/n1", NodeAlive(calls=1)),
     )
     assert recovery.open_calls(log.read(), "n1") == ["call/1"]
