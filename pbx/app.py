@@ -150,7 +150,7 @@ def serve(data: DataDirectory, settings: Settings) -> int:
 def check_engine(data: DataDirectory, settings: Settings) -> None:
     """A log that is part of a cluster must not go on alone: its nodes would disagree."""
     from pbx.eventlog import LOG_FILE  # here, since this process has no other use for them
-    from pbx.eventlog.embedded import CLUSTER_FORMAT, format_of
+    from pbx.eventlog.embedded_file import CLUSTER_FORMAT, format_of
 
     servers = kafka_servers(settings.eventlog.engine)
     if not servers and format_of(data.path / LOG_FILE) == CLUSTER_FORMAT:

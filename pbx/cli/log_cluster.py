@@ -47,7 +47,7 @@ def status(arguments: argparse.Namespace) -> int:
     """What waits for Kafka and how far this node has read. Exit status 1 if Kafka cannot be
     used."""
     from pbx.eventlog import LOG_FILE
-    from pbx.eventlog.embedded import CLUSTER_FORMAT, format_of
+    from pbx.eventlog.embedded_file import CLUSTER_FORMAT, format_of
     from pbx.eventlog.kafka.client import ask_status
     from pbx.eventlog.kafka.replica import Journal
 

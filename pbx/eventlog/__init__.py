@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final, Literal
 
-from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog, format_of
+from pbx.eventlog.embedded import EmbeddedLog
+from pbx.eventlog.embedded_file import CLUSTER_FORMAT, format_of
 from pbx.eventlog.keystore import FileStore, KeyStore, create_private
 from pbx.eventlog.memory import MemoryLog
 from pbx.eventlog.port import TIME_DISORDER_NS, EventLog, EventWriter

@@ -27,7 +27,7 @@ from pbx.eventlog import (
     follow,
     memory_keys,
 )
-from pbx.eventlog.embedded import CHUNK, CHUNK_BACK, FAR_BEHIND
+from pbx.eventlog.embedded_reader import CHUNK, CHUNK_BACK, FAR_BEHIND
 from pbx.eventlog.port import TIME_DISORDER_NS
 from pbx.eventlog.record import Decision, Row
 from tests.support.fake_kafka import FakeKafka, FakeLogRole

@@ -11,8 +11,7 @@ import pytest
 from pbx.domain.accounts import AccountCreated, DomainCreated
 from pbx.domain.calls import LegAnswered, LegDigit
 from pbx.domain.nodes import NodeAlive
-from pbx.eventlog import Codec, EmbeddedLog, EventLog, MemoryLog, Meta, memory_keys
-from pbx.eventlog import embedded as embedded_module
+from pbx.eventlog import Codec, EmbeddedLog, EventLog, MemoryLog, Meta, embedded_reader, memory_keys
 from pbx.eventlog.feed import BEGINNING, FeedFilter, FeedLog, stored_types
 from pbx.kernel.errors import BadFilter, BadPosition, PositionUnknown
 from tests.support.fake_kafka import FakeKafka, FakeLogRole
@@ -41,8 +40,8 @@ def log(
         opened = MemoryLog(node="n1")
     else:
         if "small" in request.param:
-            monkeypatch.setattr(embedded_module, "WINDOW", 3)
-            monkeypatch.setattr(embedded_module, "CHUNK", 2)
+            monkeypatch.setattr(embedded_reader, "WINDOW", 3)
+            monkeypatch.setattr(embedded_reader, "CHUNK", 2)
         opened = EmbeddedLog(tmp_path / "log.sqlite3", codec=Codec(memory_keys()), node="n1")
     yield opened
     opened.close()

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from pbx.domain.calls import LegDigit
 from pbx.domain.nodes import NodeAlive
-from pbx.eventlog import EmbeddedLog, MemoryLog, Meta, Record
-from pbx.eventlog import embedded as embedded_module
+from pbx.eventlog import EmbeddedLog, MemoryLog, Meta, Record, embedded_reader
 from pbx.eventlog.batches import read_batch
 from pbx.eventlog.feed import BEGINNING, FeedFilter, check_filter, fits, stored_types
 from pbx.kernel.errors import FeedError
@@ -55,8 +54,8 @@ def test_pages_of_any_size_give_what_fits(
     with tempfile.TemporaryDirectory() as folder:
         memory = MemoryLog()
         embedded = EmbeddedLog(Path(folder) / "log.sqlite3")
-        original = embedded_module.WINDOW
-        embedded_module.WINDOW = window  # type: ignore[misc]
+        original = embedded_reader.WINDOW
+        embedded_reader.WINDOW = window  # type: ignore[misc]
         try:
             for stream, tenant, digit, count in history:
                 events = [LegDigit(leg_id="a") if digit else NodeAlive()] * count
@@ -71,7 +70,7 @@ def test_pages_of_any_size_give_what_fits(
                 whole = [name(r) for _, r in chosen.read(log, BEGINNING) if r is not None]
                 assert whole == expected
         finally:
-            embedded_module.WINDOW = original  # type: ignore[misc]
+            embedded_reader.WINDOW = original  # type: ignore[misc]
             embedded.close()
 
 

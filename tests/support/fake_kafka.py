@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from pbx.eventlog import Codec, EmbeddedLog, memory_keys
-from pbx.eventlog.embedded import CLUSTER_FORMAT, format_of
+from pbx.eventlog.embedded_file import CLUSTER_FORMAT, format_of
 from pbx.eventlog.kafka.categories import CONFIG, LOG_CATEGORIES
 from pbx.eventlog.kafka.control import ControlServer, Send
 from pbx.eventlog.kafka.envelope import Envelope, decode_envelope, encode_envelope, wire_event

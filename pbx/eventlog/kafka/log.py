@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog
+from pbx.eventlog.embedded import EmbeddedLog
+from pbx.eventlog.embedded_file import CLUSTER_FORMAT
 from pbx.eventlog.feed import BEGINNING, Step, check_filter
 from pbx.eventlog.kafka.categories import is_shared
 from pbx.eventlog.kafka.client import DecisionClient

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from pbx.eventlog.embedded import COLUMNS
+from pbx.eventlog.embedded_file import COLUMNS
 from pbx.eventlog.feed import Step
 from pbx.eventlog.feed_query import Condition, feed_condition, thin_streams
 from pbx.eventlog.port import TIME_DISORDER_NS

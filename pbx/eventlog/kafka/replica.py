@@ -22,7 +22,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from pbx.eventlog.embedded import APPLICATION_ID, CLUSTER_FORMAT, COLUMNS, ONE_ROW
+from pbx.eventlog.embedded_file import APPLICATION_ID, CLUSTER_FORMAT, COLUMNS, ONE_ROW
 from pbx.eventlog.kafka.envelope import Envelope
 from pbx.eventlog.kafka.fold import Lane, Verdict, fold
 from pbx.eventlog.memory import same_fact

@@ -14,7 +14,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from pbx.eventlog.embedded import CLUSTER_FORMAT, EmbeddedLog, format_of
+from pbx.eventlog.embedded import EmbeddedLog
+from pbx.eventlog.embedded_file import CLUSTER_FORMAT, format_of
 from pbx.eventlog.kafka import connect
 from pbx.eventlog.kafka.categories import LOG_CATEGORIES
 from pbx.eventlog.kafka.control import ControlServer

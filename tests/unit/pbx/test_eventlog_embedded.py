@@ -26,7 +26,7 @@ from pbx.eventlog import (
     open_keys,
     open_log,
 )
-from pbx.eventlog.embedded import FORMAT
+from pbx.eventlog.embedded_file import FORMAT
 from pbx.eventlog.record import Row, make_rows
 
 ROOT = Path(__file__).parent.parent.parent.parent
