@@ -13,17 +13,13 @@ import gc
 import logging
 import os
 import signal
-import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from pbx.addresses import own_hosts
-from pbx.applied import AppliedMark
-from pbx.calls.config import CallConfig
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
 from pbx.calls.peers import PeerTable
@@ -32,22 +28,16 @@ from pbx.calls.services import PlainFacts
 from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
 from pbx.calls.subscriptions import MESSAGE_SUMMARY
 from pbx.configdb import ConfigDb, ConfigUnavailable, open_config
-from pbx.eventlog import (
-    EmbeddedLog,
-    LogError,
-    LogUnavailable,
-    LogWriter,
-    Subscription,
-    follow,
-    open_log,
-)
+from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, Position, Record, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
 from pbx.script.runtime.node import TaskNode
-from pbx.settings import Listener, Settings, host_port, parse_host_port
+from pbx.settings import Listener, host_port, parse_host_port
 from pbx.signal.consult import Consultants
 from pbx.signal.effects import Effects
+from pbx.signal.followers import ConfigFollower, NodeFollower
+from pbx.signal.from_settings import call_config, endpoint_limits, engine_config, tls_contexts
 from pbx.signal.helper import HelperProgram
 from pbx.signal.mail import SignalMail
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
@@ -58,18 +48,9 @@ from pbx.signal.secrets import RemoteSecrets
 from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
 from pbx.voice.control import task_ids
-from sip.endpoint import (
-    EndpointLimits,
-    Resolver,
-    SipEndpoint,
-    TlsContexts,
-    TlsFileError,
-    TlsSettings,
-    ensure_self_signed,
-)
-from sip.engine import EngineConfig, SipEngine
+from sip.endpoint import Resolver, SipEndpoint
+from sip.engine import SipEngine
 from sip.events import Event
-from sip.flow import Address
 
 log = logging.getLogger("pbx.signal")
 
@@ -77,14 +58,7 @@ log = logging.getLogger("pbx.signal")
 #: until it is back, registrations work.
 _MEDIA_WAIT_S: Final = 5.0
 _BYE_PATIENCE_S: Final = 4.0
-#: How old the configuration may be that is decided on.
-_BEHIND_S: Final = 1.0
 _STEP_S: Final = 0.02
-#: How often the log is looked at for what others append. On a busy node its head has moved each
-#: time, and each look is a read on another thread: 150 µs, of which calls would pay a tenth of a
-#: millisecond at 20 a second. A second is promised for both.
-_CONFIG_POLL_S: Final = 0.1
-_NODES_POLL_S: Final = 0.25
 _BESIDE: Final = 8
 """Threads for what programs wait for: HTTP, DNS, changes of settings."""
 
@@ -93,101 +67,6 @@ def run(context: RoleContext) -> int:
     """Be the signal role until SIGTERM."""
     with asyncio.Runner() as runner:
         return runner.run(_Signal(context).main())
-
-
-def call_config(settings: Settings) -> CallConfig:
-    """Call control's part of the settings."""
-    sip, limits = settings.sip, settings.limits
-    return CallConfig(
-        node=settings.server.node,
-        client_ips=sip.client_ips,
-        outside_calls=sip.outside_calls,
-        calls_total=limits.calls_total,
-        calls_per_account=limits.calls_per_account,
-        emergency_numbers=limits.emergency_numbers,
-        setups_per_s=limits.setups_per_s,
-        no_answer_s=sip.no_answer_s,
-        register_expires_s=sip.register_expires_s,
-        register_min_s=sip.register_min_s,
-        register_max_s=sip.register_max_s,
-        digest_algorithms=sip.digest_algorithms,
-        nonce_life_s=sip.nonce_life_s,
-        failed_logins=limits.failed_logins,
-        failed_logins_s=limits.failed_logins_s,
-        lock_s=limits.lock_s,
-        requests_per_s=limits.requests_per_s,
-        requests_burst=limits.requests_burst,
-        nat_networks=sip.nat_networks,
-        registrations=limits.registrations,
-        contacts_per_account=limits.contacts_per_account,
-        subscriptions=limits.subscriptions,
-        subscriptions_per_account=limits.subscriptions_per_account,
-        subscribe_max_s=sip.subscribe_max_s,
-    )
-
-
-def engine_config(settings: Settings, peers: PeerTable) -> EngineConfig:
-    """The SIP engine's part of the settings; `peers` knows what other nodes show of themselves."""
-    sip = settings.sip
-    clustered = settings.cluster.link != "off"
-    advertised = settings.server.advertised
-
-    def advertise(_transport: str, local: Address) -> Address | None:
-        return (advertised, local[1]) if advertised else None
-
-    def advertised_elsewhere(node: str, _transport: str, local: Address) -> Address | None:
-        return peers.shown(node, local)
-
-    return EngineConfig(
-        t1_s=sip.t1_s,
-        t2_s=sip.t2_s,
-        t4_s=sip.t4_s,
-        user_agent=sip.user_agent,
-        session_expires_s=sip.session_expires_s,
-        min_se_s=sip.min_se_s,
-        udp_mtu_bytes=sip.udp_mtu_bytes,
-        strict_source=True,
-        advertised=advertise if advertised else None,
-        node=settings.server.node if clustered else "",
-        advertised_elsewhere=advertised_elsewhere if clustered else None,
-    )
-
-
-def endpoint_limits(settings: Settings) -> EndpointLimits:
-    """The bounds of connections."""
-    limits = settings.limits
-    return EndpointLimits(
-        connections=limits.connections,
-        connections_per_address=limits.connections_per_source,
-        first_message_s=limits.first_message_s,
-        message_s=limits.message_s,
-        idle_s=limits.idle_s,
-        tls_handshake_s=limits.tls_handshake_s,
-    )
-
-
-def tls_contexts(settings: Settings, data: Path) -> TlsContexts:
-    """Certificates of the TLS listeners and whom we trust. Raises Fatal, with what to do."""
-    sip = settings.sip
-    if sip.tls_certificate:
-        certificate, key = Path(sip.tls_certificate), Path(sip.tls_key or sip.tls_certificate)
-    else:
-        names = [settings.server.advertised or socket.gethostname()]
-        certificate, key = ensure_self_signed(data / "tls", names)
-    authorities = Path(sip.tls_ca_file) if sip.tls_ca_file else None
-    try:
-        return TlsContexts(
-            TlsSettings(certificate, key, ca_file=authorities, verify=sip.tls_verify)
-        )
-    except TlsFileError as error:
-        if error.path == authorities:
-            advice = (
-                "name a PEM file with certificates of authorities in sip.tls_ca_file, or leave it "
-                "empty to trust those of the system"
-            )
-        else:
-            advice = "name PEM files that belong together in sip.tls_certificate and sip.tls_key"
-        raise Fatal(f"TLS cannot use {error}; {advice}") from error
 
 
 def deliver(node: SignalNode, events: Iterable[Event], now: float) -> None:
@@ -309,13 +188,9 @@ class _Signal:
                 self._context.ready()
                 async with asyncio.TaskGroup() as tasks:
                     followers = [
-                        tasks.create_task(self._follow(event_log, config, position)),
-                        tasks.create_task(self._follow_nodes(event_log, position, "pbx.nodes")),
-                        tasks.create_task(mail.follow(position, self._acted)),
+                        tasks.create_task(followed)
+                        for followed in self._followed(event_log, config, mail, position)
                     ]
-                    if self._peers is not None:
-                        others = self._follow_nodes(event_log, position, "pbx.bindings")
-                        followers.append(tasks.create_task(others))
                     await stop.wait()
                     await self._stop()
                     for follower in followers:
@@ -554,58 +429,33 @@ class _Signal:
         finally:
             self._acted()  # arms the timer again, whatever a callback did
 
-    async def _follow(self, event_log: EmbeddedLog, config: ConfigDb, position: int) -> None:
-        """Accounts and domains that commands change while we run."""
-        subscription = Subscription(event_log, position, category="pbx.config")
-        with AppliedMark(self._context.data.applied) as mark:
-            mark.set(position)
-            while True:
-                # While calls are made the log always has something new, and seldom that.
-                behind = subscription.behind
-                records = await asyncio.to_thread(subscription.poll) if behind else []
-                if not records:
-                    await asyncio.sleep(_CONFIG_POLL_S)
-                    continue
-                # What is forgotten below is looked up there: it must be there before.
-                await self._advanced(event_log, config)
-                for record in records:
-                    if record.stream.startswith("account/"):
-                        event_log.codec.forget_keys(record.stream)
-                    self.node.apply(record)
-                    if self._voice is not None:
-                        self._voice.apply(record)
-                    if self._parts is not None:
-                        self._parts.apply(record)
-                mark.set(records[-1].position)
-                self._acted()
-
-    async def _advanced(self, event_log: EmbeddedLog, config: ConfigDb) -> None:
-        """Bring the configuration database level, however long it takes. While it cannot be,
-        nothing new is taken: a password that was changed or an account that was deleted must not
-        count on."""
-        began = self._clock.monotonic()
-        while True:
-            try:
-                await asyncio.to_thread(config.advance, event_log)
-            except (ConfigUnavailable, LogError) as error:
-                if self._clock.monotonic() - began < _BEHIND_S:
-                    await asyncio.sleep(_CONFIG_POLL_S)
-                    continue
-                if not self.node.behind:
-                    log.error("new calls are refused, the configuration is too old: %s", error)
-                self.node.behind = True
-                await asyncio.sleep(_BEHIND_S)
-            else:
-                if self.node.behind:
-                    log.info("the configuration is level again")
-                self.node.behind = False
-                return
-
-    async def _follow_nodes(self, event_log: EmbeddedLog, position: int, category: str) -> None:
-        """What other nodes and operators append: bindings, starts and stops, drains."""
-        async for record in follow(event_log, position, category=category, poll_s=_NODES_POLL_S):
-            self.node.apply(record)
-            self._acted()
+    def _followed(
+        self, event_log: EmbeddedLog, config: ConfigDb, mail: SignalMail, position: Position
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What goes on beside calls, from a position of the log on."""
+        consumers: list[Callable[[Record], None]] = []
+        if self._voice is not None:
+            consumers.append(self._voice.apply)
+        if self._parts is not None:
+            consumers.append(self._parts.apply)
+        configuration = ConfigFollower(
+            event_log,
+            config,
+            self.node,
+            self._context.data.applied,
+            self._clock.monotonic,
+            consumers=consumers,
+            acted=self._acted,
+        )
+        nodes = NodeFollower(event_log, self.node, acted=self._acted)
+        followed = [
+            configuration.run(position),
+            nodes.run(position, "pbx.nodes"),
+            mail.follow(position, self._acted),
+        ]
+        if self._peers is not None:
+            followed.append(nodes.run(position, "pbx.bindings"))
+        return followed
 
     def _messages_changed(self, account: str) -> None:
         self.node.subscriptions.changed(MESSAGE_SUMMARY, account, self._clock.monotonic())

@@ -11,7 +11,8 @@ import pytest
 from pbx.calls.node import SignalNode
 from pbx.roles import Fatal
 from pbx.settings import LimitSettings, Settings, SipSettings
-from pbx.signal.run import deliver, endpoint_limits, tls_contexts
+from pbx.signal.from_settings import endpoint_limits, tls_contexts
+from pbx.signal.run import deliver
 from sip.endpoint import ensure_self_signed
 from sip.events import Event
 
