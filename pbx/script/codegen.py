@@ -3,9 +3,8 @@
 The language is compiled to Python functions, built as Python syntax trees (never as text, so that
 nothing in a program can become code of ours). A section that may give control back becomes a
 generator, any other a plain function; a request to the host is a ``yield``. Nodes carry the
-program's own lines and columns: the traceback of an exception is the program's call stack. One
-class holds it all (some 30 lines above the usual bound): each method is a node of the tree, and
-they call each other in every direction.
+program's own lines and columns: the traceback of an exception is the program's call stack
+(:mod:`pbx.script.python_syntax` sees to it).
 
 Each block pays for its operations when it is entered (``m.budget -= n``), and loops and generator
 sections give control back when the budget of the slice is spent.
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from pbx.script import nodes as n
 from pbx.script.builtins.registry import Builtin
+from pbx.script.python_syntax import METER, STORE, Location, PythonSyntax
 from pbx.script.resolver import (
     ConstantValue,
     ExternalCall,
@@ -33,9 +33,6 @@ from pbx.script.source import Source
 from pbx.script.values import MAX_NUMBER, MIN_NUMBER, YES
 from pbx.script.weights import expression_steps, statement_steps
 
-Location = dict[str, Any]
-
-METER: Final = "m"
 DEPTH: Final = "d"
 
 
@@ -92,11 +89,9 @@ _ARITHMETIC: Final = {
 _NO_TYPE_PARAMETERS: Final[dict[str, Any]] = (
     {"type_params": []} if "type_params" in ast.FunctionDef._fields else {}
 )
-_LOAD: Final = ast.Load()
-_STORE: Final = ast.Store()
 
 
-class _SectionCompiler:
+class _SectionCompiler(PythonSyntax):
     def __init__(
         self,
         resolved: Resolved,
@@ -105,75 +100,11 @@ class _SectionCompiler:
         source: Source,
         builtins: dict[str, Builtin],
     ) -> None:
+        super().__init__(source, info.node.offset)
         self._resolved = resolved
         self._info = info
         self._number = number
-        self._source = source
         self._builtins = builtins
-        self._temporaries = 0
-        self._at: Location = {}
-        self._move(info.node.offset)
-
-    # Pieces of Python syntax.
-
-    def _move(self, offset: int) -> None:
-        line, column = self._source.locate(offset)
-        self._at = {
-            "lineno": line,
-            "col_offset": column - 1,
-            "end_lineno": line,
-            "end_col_offset": column,
-        }
-
-    def _load(self, name: str) -> ast.expr:
-        return ast.Name(id=name, ctx=_LOAD, **self._at)
-
-    def _store(self, name: str) -> ast.expr:
-        return ast.Name(id=name, ctx=_STORE, **self._at)
-
-    def _constant(self, value: bytes | int | bool | None) -> ast.expr:
-        return ast.Constant(value=value, **self._at)
-
-    def _invoke(self, name: str, *arguments: ast.expr) -> ast.expr:
-        return ast.Call(func=self._load(name), args=list(arguments), keywords=[], **self._at)
-
-    def _attribute(self, name: str, attribute: str) -> ast.expr:
-        return ast.Attribute(value=self._load(name), attr=attribute, ctx=_LOAD, **self._at)
-
-    def _method(self, attribute: str, *arguments: ast.expr) -> ast.expr:
-        return ast.Call(
-            func=self._attribute(METER, attribute), args=list(arguments), keywords=[], **self._at
-        )
-
-    def _compare(self, left: ast.expr, operator: ast.cmpop, right: ast.expr) -> ast.expr:
-        return ast.Compare(left=left, ops=[operator], comparators=[right], **self._at)
-
-    def _null_test(self, value: ast.expr, *, null: bool) -> ast.expr:
-        if isinstance(value, ast.Constant):
-            return self._constant((value.value is None) == null)
-        return self._compare(value, ast.Is() if null else ast.IsNot(), self._constant(None))
-
-    def _choose(self, test: ast.expr, yes: ast.expr, no: ast.expr) -> ast.expr:
-        return ast.IfExp(test=test, body=yes, orelse=no, **self._at)
-
-    def _temporary(self) -> str:
-        self._temporaries += 1
-        return f"t{self._temporaries}"
-
-    def _walrus(self, name: str, value: ast.expr) -> ast.expr:
-        return ast.NamedExpr(
-            target=ast.Name(id=name, ctx=_STORE, **self._at), value=value, **self._at
-        )
-
-    def _all(self, *tests: ast.expr) -> ast.expr:
-        return ast.BoolOp(op=ast.And(), values=list(tests), **self._at)
-
-    def _do(self, value: ast.expr) -> ast.stmt:
-        return ast.Expr(value=value, **self._at)
-
-    def _is_number(self, value: ast.expr) -> ast.expr:
-        kind = ast.Attribute(value=value, attr="__class__", ctx=_LOAD, **self._at)
-        return self._compare(kind, ast.Is(), self._load("int"))
 
     # Sections and blocks.
 
@@ -222,7 +153,7 @@ class _SectionCompiler:
             compiled.append(
                 ast.AugAssign(
                     target=ast.Attribute(
-                        value=self._load(METER), attr="budget", ctx=_STORE, **self._at
+                        value=self._load(METER), attr="budget", ctx=STORE, **self._at
                     ),
                     op=ast.Sub(),
                     value=self._constant(steps),
