@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from pbx.calls import cause, refer
+from pbx.calls import cause, leg_events, refer
 from pbx.calls.auth import Authenticator, Identity
 from pbx.calls.bridge import Bridge
 from pbx.calls.call import Call
@@ -517,90 +517,6 @@ class SignalNode:
         self.calls.pop(call.id, None)
         self._maybe_stopped()
 
-    # Event handlers; `event.usage.user` is the leg.
-
-    def _cancelled(self, event: sip_events.InviteCancelled, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive:
-            leg.call.cancelled(event.reason_header, now)
-
-    def _confirmed(self, event: sip_events.InviteConfirmed, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive and leg.call.setup is not None:
-            leg.call.setup.confirmed(event.body, now)
-
-    def _progress(self, event: sip_events.InviteProgress, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive and leg.dial is not None:
-            leg.dial.on_progress(leg, event, now)
-
-    def _answered(self, event: sip_events.InviteAnswered, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive and leg.dial is not None:
-            leg.dial.on_answered(leg, event, now)
-            return
-        # The leg was given up while its 2xx was on the way.
-        if event.answer_needed:
-            event.usage.ack(b"", now=now)
-        event.usage.bye(now=now)
-
-    def _failed(self, event: sip_events.InviteFailed, now: float) -> None:
-        leg = event.usage.user
-        if not isinstance(leg, Leg) or not leg.alive:
-            return
-        if leg.dial is not None:
-            leg.dial.on_failed(leg, event, now)
-        else:
-            leg.call.caller_failed(event, now)
-
-    def _offer(self, event: sip_events.OfferReceived, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive:
-            leg.call.on_offer(leg, event.body, event.method, now)
-        else:
-            event.usage.reject_offer(481, now=now)
-
-    def _offer_requested(self, event: sip_events.OfferRequested, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive:
-            leg.call.on_offer_requested(leg, now)
-        else:
-            event.usage.reject_offer(481, now=now)
-
-    def _answer(self, event: sip_events.AnswerReceived, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg):
-            leg.offer_ended(200, event.body, now)
-
-    def _offer_failed(self, event: sip_events.OfferFailed, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg):
-            leg.offer_ended(event.status, b"", now)
-
-    def _ended(self, event: sip_events.UsageEnded, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive:
-            leg.call.on_usage_ended(leg, event, now)
-
-    def _refer(self, event: sip_events.ReferReceived, now: float) -> None:
-        leg = event.usage.user if event.usage is not None else None
-        if isinstance(leg, Leg) and leg.alive:
-            refer.refer_received(leg, event, now)
-        else:
-            self.requests.stray_refer(event, now)
-
-    def _refer_progress(self, event: sip_events.ReferProgress, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.refer_outcome is not None:
-            leg.refer_outcome(event.status, event.reason, event.final, now)
-
-    def _dialog_request(self, event: sip_events.DialogRequest, now: float) -> None:
-        leg = event.usage.user
-        if isinstance(leg, Leg) and leg.alive:
-            self.requests.in_dialog(leg, event, now)
-        else:
-            event.usage.respond(event.transaction, 481, now=now)
-
     def _dialog_response(self, event: sip_events.DialogResponse, now: float) -> None:
         self.requests.in_dialog_response(event, now)
 
@@ -638,19 +554,19 @@ class SignalNode:
 
 _HANDLERS: Final[dict[type, Callable[[SignalNode, Any, float], None]]] = {
     sip_events.InviteReceived: SignalNode._invite,
-    sip_events.InviteCancelled: SignalNode._cancelled,
-    sip_events.InviteConfirmed: SignalNode._confirmed,
-    sip_events.InviteProgress: SignalNode._progress,
-    sip_events.InviteAnswered: SignalNode._answered,
-    sip_events.InviteFailed: SignalNode._failed,
-    sip_events.OfferReceived: SignalNode._offer,
-    sip_events.OfferRequested: SignalNode._offer_requested,
-    sip_events.AnswerReceived: SignalNode._answer,
-    sip_events.OfferFailed: SignalNode._offer_failed,
-    sip_events.UsageEnded: SignalNode._ended,
-    sip_events.ReferReceived: SignalNode._refer,
-    sip_events.ReferProgress: SignalNode._refer_progress,
-    sip_events.DialogRequest: SignalNode._dialog_request,
+    sip_events.InviteCancelled: leg_events.cancelled,
+    sip_events.InviteConfirmed: leg_events.confirmed,
+    sip_events.InviteProgress: leg_events.progress,
+    sip_events.InviteAnswered: leg_events.answered,
+    sip_events.InviteFailed: leg_events.failed,
+    sip_events.OfferReceived: leg_events.offer,
+    sip_events.OfferRequested: leg_events.offer_requested,
+    sip_events.AnswerReceived: leg_events.answer,
+    sip_events.OfferFailed: leg_events.offer_failed,
+    sip_events.UsageEnded: leg_events.ended,
+    sip_events.ReferReceived: leg_events.refer,
+    sip_events.ReferProgress: leg_events.refer_progress,
+    sip_events.DialogRequest: leg_events.dialog_request,
     sip_events.DialogResponse: SignalNode._dialog_response,
     sip_events.RequestReceived: SignalNode._request,
     sip_events.ResponseReceived: SignalNode._response,
