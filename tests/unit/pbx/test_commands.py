@@ -15,7 +15,6 @@ from pbx.commands import (
     Administration,
     digest_secrets,
     execute,
-    inventory,
     load,
 )
 from pbx.domain.accounts import (
@@ -27,6 +26,7 @@ from pbx.domain.accounts import (
 )
 from pbx.domain.nodes import NodeStarted
 from pbx.eventlog import ANY_VERSION, Codec, EventLog, MemoryLog, Meta, memory_keys
+from pbx.inventory import inventory
 from pbx.kernel.errors import DomainError, LogUnavailable
 from pbx.kernel.events import Event
 

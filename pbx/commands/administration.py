@@ -1,33 +1,22 @@
-"""Commands: load a stream, decide, append; again if somebody else was faster.
+"""Commands on the server, its domains, and the accounts and other objects in them.
 
-Called by the command line (and later by the web and the CLI service), beside a running server or
-without one: all writers go through the log, whose key (stream, version) is the only lock. The
-decisions are in ``pbx.domain``; here is what they need from outside: the log, digest secrets,
-and the rules that span streams.
-
-A rule that spans streams (an account needs its domain, a name belongs to one object) cannot be
-atomic, since an append is to one stream. It is checked right before the append; who loses such a
-race owns an account in a domain that is gone, which no reader lets log in, or a name that means
-what was written last.
-
-One class for all objects, over 600 lines: each method is a check, a decision and an append.
+One class: each method is a check of what spans streams, a decision and an append.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Generic, NamedTuple, TypeVar
+from typing import Any
 
+from pbx.commands.execution import ACCOUNT, DOMAIN, OBJECT, SERVER, execute, load
+from pbx.commands.passwords import digest_secrets
 from pbx.domain import accounts, objects, server
-from pbx.domain.accounts import AccountState, DomainState, Secrets
+from pbx.domain.accounts import AccountState, DomainState
 from pbx.domain.objects import ObjectState
 from pbx.domain.setting_events import AccountRightsSet, DomainSettingsChanged
-from pbx.eventlog import Conflict, EventLog, Meta, Position
-from pbx.inventory import Inventory as Inventory
-from pbx.inventory import digits_of
-from pbx.inventory import inventory as inventory
-from pbx.kernel.errors import DomainError, LogUnavailable
+from pbx.eventlog import EventLog, Meta
+from pbx.inventory import Inventory, digits_of
+from pbx.kernel.errors import DomainError
 from pbx.kernel.events import Event
 from pbx.mail_closing import close_mail_account
 from pbx.router import (
@@ -41,78 +30,6 @@ from pbx.router import (
     parse_address,
     parse_table,
 )
-from sip.digest import ha1
-
-S = TypeVar("S")
-
-MAX_TRIES: Final = 20
-"""Each lost race means that another writer succeeded; twenty in a row do not happen by chance."""
-MAX_PASSWORD: Final = 256
-"""Characters; more than any phone has room for."""
-WEAK_PASSWORD: Final = 8
-"""Shorter ones are taken, since old phones and scripts have them, and warned about."""
-
-
-class Aggregate(NamedTuple, Generic[S]):
-    """How the state of a kind of stream is made of its events."""
-
-    initial: S
-    evolve: Callable[[S, Event], S]
-
-
-DOMAIN: Final = Aggregate(accounts.NO_DOMAIN, accounts.evolve_domain)
-ACCOUNT: Final = Aggregate(accounts.NO_ACCOUNT, accounts.evolve_account)
-OBJECT: Final = Aggregate(objects.NO_OBJECT, objects.evolve_object)
-"""Groups, forwarders, mailing lists and named tasks."""
-SERVER: Final = Aggregate(server.NO_SERVER, server.evolve_server)
-
-
-def load(log: EventLog, aggregate: Aggregate[S], stream: str) -> S:
-    """The state of a stream now."""
-    state = aggregate.initial
-    for record in log.read_stream(stream):
-        state = aggregate.evolve(state, record.event)
-    return state
-
-
-def execute(
-    log: EventLog,
-    aggregate: Aggregate[S],
-    stream: str,
-    decide: Callable[[S], Sequence[Event]],
-    meta: Meta,
-) -> Position | None:
-    """Append what `decide` makes of the stream's state; None if it decided on nothing.
-
-    `decide` is called again with the newer state if another writer appended in between, so it
-    must be a pure function. Raises what it raises, or ``LogUnavailable``.
-    """
-    state, version = aggregate.initial, 0
-    for _ in range(MAX_TRIES):
-        for record in log.read_stream(stream, after_version=version):
-            state, version = aggregate.evolve(state, record.event), record.version
-        events = decide(state)
-        if not events:
-            return None
-        try:
-            return log.append(stream, version, events, meta)
-        except Conflict:
-            continue
-    raise LogUnavailable(f"{stream} changes faster than it can be decided on; try again later")
-
-
-def digest_secrets(name: str, domain: str, password: str, aliases: Sequence[str] = ()) -> Secrets:
-    """What is kept of a password. Raises :class:`DomainError` if it cannot be one."""
-    if not 1 <= len(password) <= MAX_PASSWORD:
-        raise DomainError(f"a password has 1 to {MAX_PASSWORD} characters, not {len(password)}")
-    if not password.isprintable():
-        raise DomainError("a password has printable characters only: phones cannot send others")
-    pairs = {
-        login: (ha1("MD5", login, domain, password), ha1("SHA-256", login, domain, password))
-        for login in (name, *aliases)
-    }
-    ha1_md5, ha1_sha256 = pairs.pop(name)
-    return Secrets(domain, ha1_md5, ha1_sha256, json.dumps(pairs) if pairs else "")
 
 
 class Administration:
