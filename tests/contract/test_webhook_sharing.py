@@ -215,9 +215,9 @@ def test_a_server_that_was_alone_brings_its_progress_along(
     assert list(tmp_path.glob("webhooks.sqlite3*")) == []
 
 
+@pytest.mark.needs("psycopg")
 def test_while_the_database_is_away_nothing_is_delivered(tmp_path: Path) -> None:
     """Nobody knows whose turn it is; the log keeps everything."""
-    pytest.importorskip("psycopg")
     url = "postgresql://al:geheim@127.0.0.1:1/ringlog"
     with pytest.raises(ReadModelAway) as error:
         open_progress(tmp_path, lambda: WebhookRows(open_read_model(tmp_path, url), "n1"))

@@ -13,13 +13,10 @@ import pytest
 from pbx.cli.main import main
 from pbx.eventlog import EmbeddedLog, LogUnavailable
 from pbx.eventlog.kafka.categories import is_shared
-from pbx.eventlog.kafka.replica import join
-from pbx.settings import KafkaSettings
-
-pytest.importorskip("kafka")
-
 from pbx.eventlog.kafka.connect import in_clear, options
+from pbx.eventlog.kafka.replica import join
 from pbx.eventlog.kafka.topics import differences, plans
+from pbx.settings import KafkaSettings
 from tests.support.fake_kafka import FakeKafka, FakeLogRole
 from tests.support.kafka_security import Security
 

@@ -112,11 +112,11 @@ def test_a_file_that_is_no_log_is_fatal(data: DataDirectory) -> None:
         run(StopWhenReady(data, Settings()))
 
 
+@pytest.mark.needs("psycopg")
 def test_a_database_that_is_away_keeps_no_server_from_starting(
     data: DataDirectory, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The role reports itself ready, waits, and ends when it is told to."""
-    pytest.importorskip("psycopg")
     url = "postgresql://al:geheim@127.0.0.1:1/ringlog"
     settings = load_settings(overrides={"readmodel": {"url": url}})
     assert run(StopWhenReady(data, settings)) == 0
