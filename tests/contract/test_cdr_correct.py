@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from sqlalchemy import select
 
-from pbx.cli.main import main
 from pbx.domain.calls import LegMoved
 from pbx.domain.readmodel import STREAM, CdrCorrected
 from pbx.eventlog import EmbeddedLog, LogUnavailable, open_log
@@ -23,10 +22,9 @@ from pbx.readmodel.projections import cdrs as rules
 from pbx.readmodel.replay import rebuilt
 from pbx.readmodel.tables import cdr_legs, cdrs
 from tests.support.call_histories import history, write_history
+from tests.support.commands import Pbx
 
 CALLS = 60
-
-Pbx = Callable[..., str]
 
 
 @pytest.fixture
@@ -95,13 +93,7 @@ def wrong(log: EmbeddedLog) -> set[str]:
 
 @pytest.fixture
 def pbx(place: tuple[Path, str], capsys: pytest.CaptureFixture[str]) -> Pbx:
-    def run(*arguments: str, status: int = 0) -> str:
-        capsys.readouterr()
-        assert main([*arguments, "--data", str(place[0])]) == status
-        captured = capsys.readouterr()
-        return captured.out if status == 0 else captured.err
-
-    return run
+    return Pbx(place[0], capsys)
 
 
 def rows(database: Database) -> list[Mapping[str, Any]]:

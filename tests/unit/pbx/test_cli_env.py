@@ -11,9 +11,7 @@ import pytest
 
 from media.wav import build
 from pbx.cli.main import main
-from tests.unit.pbx.test_cli_main import Pbx, run
-
-__all__ = ["run"]
+from tests.support.commands import Pbx
 
 PROGRAM = "entry main {\n  void(AcceptCall());\n}\n"
 

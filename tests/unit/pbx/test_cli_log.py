@@ -6,7 +6,7 @@ import argparse
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ from pbx.eventlog import (
 from pbx.kernel.events import Event
 from pbx.readmodel import PROJECTION_NAMES, open_read_model
 from tests.contract.test_projections import ANSWERED, CALL, ENDED, FIGURES, START_NS, over, started
+from tests.support.commands import Pbx
 
-Pbx = Callable[..., str]
 SECOND = 1_000_000_000
 
 
@@ -62,15 +62,7 @@ def log(data: Path) -> Iterator[EmbeddedLog]:
 
 @pytest.fixture
 def pbx(data: Path, capsys: pytest.CaptureFixture[str]) -> Pbx:
-    """Run a command; returns what it printed. `status` is the exit status it must have."""
-
-    def run(*arguments: str, status: int = 0) -> str:
-        capsys.readouterr()
-        assert main([*arguments, "--data", str(data)]) == status
-        captured = capsys.readouterr()
-        return captured.out if status == 0 else captured.err
-
-    return run
+    return Pbx(data, capsys)
 
 
 def write(log: EmbeddedLog, stream: str, *events: Event, time_ns: int = START_NS) -> None:

@@ -12,10 +12,8 @@ from mail.reading import read_message
 from pbx.cli.main import main
 from pbx.eventlog import open_log
 from pbx.readmodel import catch_up, open_read_model
+from tests.support.commands import Pbx
 from tests.support.mail_lab import text_message
-from tests.unit.pbx.test_cli_main import Pbx, run
-
-__all__ = ["run"]
 
 ANN = "ann@a.dom"
 

@@ -8,7 +8,6 @@ import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from pbx.domain.accounts import AccountPasswordSet
 from pbx.eventlog import open_log
 from pbx.settings import Listener, Settings
 from pbx.settings_source import load_settings
+from tests.support.commands import Pbx
 
 
 @pytest.fixture(autouse=True)
@@ -29,36 +29,6 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in list(os.environ):
         if variable.startswith("RINGLOG_"):
             monkeypatch.delenv(variable)
-
-
-class Pbx:
-    """Runs commands on one data directory."""
-
-    def __init__(self, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.data = data
-        self._capsys = capsys
-
-    def __call__(self, *words: str) -> str:
-        """Output of a command that must succeed."""
-        code = main([*words, "--data", str(self.data)])
-        captured = self._capsys.readouterr()
-        assert code == 0, captured.err
-        return captured.out
-
-    def refused(self, *words: str) -> str:
-        """The reason given by a command that must fail."""
-        code = main([*words, "--data", str(self.data)])
-        captured = self._capsys.readouterr()
-        assert (code, captured.out) == (1, "")
-        return captured.err
-
-    def json(self, *words: str) -> Any:
-        return json.loads(self(*words, "--json"))
-
-
-@pytest.fixture
-def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pbx:
-    return Pbx(tmp_path / "data", capsys)
 
 
 # ------------------------------------------------------------------------------- domains, accounts

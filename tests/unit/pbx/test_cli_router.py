@@ -12,9 +12,7 @@ from pbx.cli.main import main
 from pbx.eventlog import open_log
 from pbx.router import DEFAULT_TABLE
 from pbx.settings_changes import SettingsChanges, Target
-from tests.unit.pbx.test_cli_main import Pbx, run
-
-__all__ = ["run"]
+from tests.support.commands import Pbx
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from pbx.domain.configuration import ACCOUNT_DEFAULTS, RECORDS, SETTINGS, Config
 from pbx.eventlog import ANY_VERSION, Meta, open_log
 from pbx.kernel.events import Event
 from pbx.settings_changes import THE_SERVER, SettingsChanges, Target, read
-from tests.unit.pbx.test_cli_main import Pbx, run
-
-__all__ = ["run"]
+from tests.support.commands import Pbx
 
 OWNER = "ann@a.dom"
 STREAM = f"trunk/{OWNER}"

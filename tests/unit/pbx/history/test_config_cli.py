@@ -16,9 +16,7 @@ from pbx.domain.rules import RulesChanged, StoredRule
 from pbx.eventlog import Meta, UnknownEvent, open_log
 from pbx.router import DEFAULT_TABLE
 from pbx.settings_changes import SettingsChanges, Target
-from tests.unit.pbx.test_cli_main import Pbx, run
-
-__all__ = ["run"]
+from tests.support.commands import Pbx
 
 
 @pytest.fixture

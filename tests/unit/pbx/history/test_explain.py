@@ -9,9 +9,8 @@ from pbx.domain import calls as c
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta, Record, UnknownEvent, open_log
 from pbx.kernel.events import Event
 from tests.contract.test_projections import ANSWERED, CALL, ENDED, START_NS, created, over, started
-from tests.unit.pbx.test_cli_main import Pbx, run
+from tests.support.commands import Pbx
 
-__all__ = ["run"]
 ROUTED = c.CallRouted(
     address="sip:200@example.org",
     outcome="group",

@@ -16,9 +16,8 @@ from pbx.eventlog import ANY_VERSION, Meta, open_log
 from pbx.kernel.events import Event
 from pbx.router import DEFAULT_TABLE
 from tests.contract.test_projections import started
-from tests.unit.pbx.test_cli_main import Pbx, run
+from tests.support.commands import Pbx
 
-__all__ = ["run"]
 HOUR = 3600 * 1_000_000_000
 ANN = "ann@a.dom"
 BOB = "bob@a.dom"
