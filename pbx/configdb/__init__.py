@@ -7,6 +7,7 @@ can be deleted at any time and is then made anew. ``docs/scale.md`` and ``docs/a
 reasons and the figures.
 """
 
+from pbx.configdb.fold import Noted
 from pbx.configdb.inventory import StoredInventory
 from pbx.configdb.reader import ConfigReader, ConfigUnavailable, Counts
 from pbx.configdb.rows import AccountRow, DomainRow, ServerRow
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigUnavailable",
     "Counts",
     "DomainRow",
+    "Noted",
     "ServerRow",
     "StoredInventory",
     "open_config",

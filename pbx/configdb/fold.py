@@ -8,6 +8,7 @@ once.
 from __future__ import annotations
 
 import sqlite3
+from enum import Enum
 from typing import Final
 
 from pbx.configdb import rows
@@ -22,6 +23,7 @@ from pbx.domain.accounts import (
     DomainCreated,
     DomainDeleted,
 )
+from pbx.domain.environments import EnvironmentFileStored
 from pbx.domain.setting_events import SettingsChanged
 from pbx.eventlog import Codec, Record
 from pbx.kernel.events import Event
@@ -41,12 +43,28 @@ _ACCOUNT_TYPES: Final = frozenset(
     }
 )  # fmt: skip
 """What changes a row of an account; the others are not even decoded."""
+_MEETING_SET: Final = "meeting.set.v1"
 _UPSERT: Final = (
     "INSERT INTO objects (domain, name, kind, data) VALUES (?, ?, ?, ?)"
     " ON CONFLICT (domain, name, kind) DO UPDATE SET data = excluded.data"
 )
 _ROW: Final = "SELECT data FROM objects WHERE domain = ? AND name = ? AND kind = ?"
 _DELETE: Final = "DELETE FROM objects WHERE domain = ? AND name = ? AND kind = ?"
+
+
+class Noted(Enum):
+    """What few streams of the configuration have and the signal role keeps in memory.
+
+    A start reads those streams, not a million others (:meth:`.reader.ConfigReader.noted`). A stream
+    stays noted until its object is deleted.
+    """
+
+    TRUNKS = "trunks"
+    """Settings that lines to providers depend on."""
+    MEETINGS = "meetings"
+    """Meetings that programs made."""
+    FILES = "files"
+    """Files of an application environment."""
 
 
 class Fold:
@@ -68,6 +86,8 @@ class Fold:
         if prefix == "account":
             if record.type in _ACCOUNT_TYPES:
                 self._account(name, record)
+            elif record.type == _MEETING_SET:
+                self._meeting(name, record.stream)
         elif prefix == "domain":
             self._domain(name, self._event(record))
         elif prefix in objects.KIND_OF_PREFIX:
@@ -113,7 +133,7 @@ class Fold:
         held = self._known(key)
         if held is None:
             return
-        self._note_trunks(record.stream, event)
+        self._note_event(record.stream, event)
         if isinstance(event, AccountDeleted):
             self._set_aliases(key, held.aliases, ())
             self._set_telnums(address, held.telnums, ())
@@ -166,12 +186,24 @@ class Fold:
             [(number.removeprefix("+"), number, address) for number in after],
         )
 
-    def _note_trunks(self, stream: str, event: Event | None) -> None:
-        """Remember where settings of lines to providers are, and forget it."""
+    def _meeting(self, address: str, stream: str) -> None:
+        name, _, domain = address.partition("@")
+        if self._known((domain, name)) is not None:  # of one that is gone it is nobody's
+            self._note(stream, Noted.MEETINGS)
+
+    def _note_event(self, stream: str, event: Event | None) -> None:
+        """Remember where what is kept in memory comes from, and forget it."""
         if isinstance(event, AccountDeleted | DomainDeleted):
-            self._database.execute("DELETE FROM trunk_streams WHERE stream = ?", (stream,))
+            self._database.execute("DELETE FROM noted_streams WHERE stream = ?", (stream,))
         elif isinstance(event, SettingsChanged) and rows.tells_of_trunks(event):
-            self._database.execute("INSERT OR IGNORE INTO trunk_streams VALUES (?)", (stream,))
+            self._note(stream, Noted.TRUNKS)
+        elif isinstance(event, EnvironmentFileStored):
+            self._note(stream, Noted.FILES)
+
+    def _note(self, stream: str, what: Noted) -> None:
+        self._database.execute(
+            "INSERT OR IGNORE INTO noted_streams VALUES (?, ?)", (stream, what.value)
+        )
 
     # ---------------------------------------------------------------- domains, objects, server
 
@@ -192,7 +224,7 @@ class Fold:
             return
         if found is None:
             return
-        self._note_trunks(f"domain/{name}", event)
+        self._note_event(f"domain/{name}", event)
         row = rows.decode_domain(found[0])
         ruled = bool(row.rules)
         if isinstance(event, DomainDeleted):
@@ -232,7 +264,7 @@ class Fold:
 
     def _server(self, event: Event) -> None:
         found = self._database.execute("SELECT data FROM server").fetchone()
-        self._note_trunks(server.STREAM, event)
+        self._note_event(server.STREAM, event)
         row = ServerRow() if found is None else rows.decode_server(found[0])
         rows.changed_server(row, event)
         self._database.execute("INSERT OR REPLACE INTO server VALUES (1, ?)", (rows.encode(row),))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 from pbx.configdb import rows
-from pbx.configdb.fold import KINDS, NUMBER_OF
+from pbx.configdb.fold import KINDS, NUMBER_OF, Noted
 from pbx.configdb.rows import AccountRow, DomainRow, ServerRow
 from pbx.domain.accounts import AccountState
 from pbx.domain.objects import ObjectState
@@ -122,9 +122,12 @@ class ConfigReader:
         found = self._one("SELECT accounts FROM domains WHERE name = ?", domain)
         return 0 if found is None else int(found[0])
 
-    def trunk_streams(self) -> list[str]:
-        """Streams with settings that lines to providers depend on: those are kept in memory."""
-        return [stream for (stream,) in self._all("SELECT stream FROM trunk_streams")]
+    def noted(self, what: Noted) -> list[str]:
+        """Streams that have something which is kept in memory, in their order."""
+        found = self._all(
+            "SELECT stream FROM noted_streams WHERE what = ? ORDER BY stream", what.value
+        )
+        return [stream for (stream,) in found]
 
     def account_names(self, domain: str) -> Iterator[str]:
         """Names of the accounts of a domain, in their order."""

@@ -31,7 +31,7 @@ from pbx.eventlog.keystore import create_private
 log = logging.getLogger("pbx.configdb")
 
 FILE: Final = "config.sqlite3"
-FORMAT: Final = 1
+FORMAT: Final = 2
 """``PRAGMA user_version``; a file of another format is made anew. It changes with the tables, with
 the rows (:mod:`.rows`) and with what they mean."""
 BATCH: Final = 2_000
@@ -69,11 +69,14 @@ CREATE TABLE aliases (
 CREATE TABLE telnums (
     digits TEXT PRIMARY KEY, number TEXT NOT NULL, address TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE trunk_streams (stream TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE noted_streams (
+    stream TEXT NOT NULL, what TEXT NOT NULL, PRIMARY KEY (stream, what)
+) STRICT, WITHOUT ROWID;
 INSERT INTO level VALUES (1, 0, 0, 0, 0, 0, 0);
 """
 _TABLES: Final = (
-    "level", "server", "domains", "domain_names", "objects", "aliases", "telnums", "trunk_streams",
+    "level", "server", "domains", "domain_names", "objects", "aliases", "telnums", "noted_streams",
+    "trunk_streams",
 )  # fmt: skip
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final
 
 from pbx.blobs import BlobError, BlobStore
 from pbx.domain import environments as env
-from pbx.domain.accounts import CONFIG, DomainCreated, DomainDeleted
+from pbx.domain.accounts import DomainCreated, DomainDeleted
 from pbx.environments.stock import StockFiles
-from pbx.eventlog import START, EventLog, Position, Record
+from pbx.eventlog import EventLog, Record
 from pbx.kernel.events import Event
 from pbx.script.environment import Level
 
@@ -24,8 +25,6 @@ log = logging.getLogger("pbx.environments")
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 """Contents in memory: all stock prompts of two languages are 20 MB."""
-TYPES: Final = ("environment.*", "domain.created.v1", "domain.deleted.v1")
-"""The events the index is made of."""
 _SERVER: Final = "server"
 
 
@@ -43,14 +42,13 @@ class EnvironmentFiles:
         self._cache_bytes = cache_bytes
         self._cached_bytes = 0
 
-    def load(self, event_log: EventLog) -> Position:
-        """Fold what the log has so far; :meth:`apply` goes on behind the position returned."""
-        head = event_log.head()
-        for record in event_log.read(START, category=CONFIG, types=TYPES):
-            if record.position > head:
-                break
-            self.apply(record)
-        return head
+    def load(self, event_log: EventLog, streams: Iterable[str]) -> None:
+        """Fold what the log has so far of `streams`, those that have files
+        (:class:`~pbx.configdb.Noted`). :meth:`apply` goes on with what came later; to see a record
+        twice does no harm, if all behind it are seen twice."""
+        for stream in streams:
+            for record in event_log.read_stream(stream):
+                self.apply(record)
 
     def apply(self, record: Record) -> None:
         """The next record of the log; those of other things are passed over."""

@@ -2,7 +2,8 @@
 
 Made before the host of programs, since that is given these parts; bound to its tasks afterwards::
 
-    parts = ProgramParts(event_log, writer, directory, clock, data, offload, menu_choices=True)
+    parts = ProgramParts(event_log, writer, directory, clock, data, offload, menu_choices=True,
+                         file_streams=reader.noted(Noted.FILES))
     voice = compose(…, files=parts.files, observer=parts.observer, providers=parts.providers,
                     story=parts.story)
     parts.bind(host.tasks, voice.book.of)
@@ -13,7 +14,7 @@ Made before the host of programs, since that is given these parts; bound to its 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final, Protocol
 
@@ -59,8 +60,10 @@ class ProgramParts:
         offload: Run,
         *,
         menu_choices: bool,
+        file_streams: Iterable[str],
     ) -> None:
-        """`offload` carries out what touches the disk beside the thread of the tasks."""
+        """`offload` carries out what touches the disk beside the thread of the tasks;
+        `file_streams` are those that have files (:class:`~pbx.configdb.Noted`)."""
         blobs = FileBlobs(data.path / BLOBS)
         self.files = EnvironmentFiles(blobs)
         self.observer = EventObserver(writer, clock, choices=menu_choices)
@@ -79,7 +82,7 @@ class ProgramParts:
                 administers=self._administers,
             ),
         )
-        self.files.load(event_log)
+        self.files.load(event_log, file_streams)
 
     def bind(self, tasks: TaskNode, configuration_of: Callable[[str], Configuration]) -> None:
         """The tasks there are; `configuration_of` gives that of ``account/…`` and ``domain/…``."""

@@ -27,7 +27,7 @@ from pbx.calls.ports import MediaPort
 from pbx.calls.services import PlainFacts
 from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
 from pbx.calls.subscriptions import MESSAGE_SUMMARY
-from pbx.configdb import ConfigDb, ConfigUnavailable, open_config
+from pbx.configdb import ConfigDb, ConfigUnavailable, Noted, open_config
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, Position, Record, open_log
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
@@ -149,20 +149,20 @@ class _Signal:
             self.trunks = Trunks(self.node, clustered=clustered)
             self.node.use_trunks(self.trunks)
             with contextlib.closing(config.reader()) as reader:
-                trunk_streams = reader.trunk_streams()
+                noted = {what: reader.noted(what) for what in Noted}
             restore(
                 event_log,
                 self._context.data.path,
                 self.node,
                 clustered=clustered,
                 configured=position,
-                trunk_streams=trunk_streams,
+                trunk_streams=noted[Noted.TRUNKS],
             )
             self.endpoint = self._endpoint()
             effects = self.node.services.effects = Effects(self._settings.limits.rule_urls)
             zone = ZoneInfo(self._settings.server.time_zone)
             self.node.services.account_facts = PlainFacts(zone)
-            self._compose_voice(event_log, mail)
+            self._compose_voice(event_log, mail, noted)
             consultants = self.node.consult.port = self._consultants()
             writer.start()
             mail.worker.start()
@@ -288,7 +288,9 @@ class _Signal:
         self._link = link
         return link.media
 
-    def _compose_voice(self, event_log: EmbeddedLog, mail: SignalMail) -> None:
+    def _compose_voice(
+        self, event_log: EmbeddedLog, mail: SignalMail, noted: Mapping[Noted, Iterable[str]]
+    ) -> None:
         """Programs for calls, where the media service can play and record."""
         media = self.node.media
         if not isinstance(media, NgMedia):
@@ -302,6 +304,7 @@ class _Signal:
             data,
             self._offload,
             menu_choices=self._settings.privacy.menu_choices,
+            file_streams=noted[Noted.FILES],
         )
         self._voice = compose(
             self.node,
@@ -323,7 +326,7 @@ class _Signal:
             story=parts.story,
             new_id=task_ids(self._settings.server.node, self._rng.getrandbits),
         )
-        self._voice.load(event_log)
+        self._voice.load(event_log, noted[Noted.MEETINGS])
         parts.bind(self._voice.host.tasks, self._voice.book.of)
 
     def _tasks(self) -> TaskNode:

@@ -11,7 +11,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from pbx.domain.setting_events import CONFIG
 from pbx.script.environment import FilePort
 from pbx.script.runtime.ports import Observer
 from pbx.voice.accounts import AccountServices, Offload
@@ -47,10 +46,15 @@ class Voice:
         self.book = book
         self._meetings = meetings
 
-    def load(self, event_log: EventLog) -> None:
-        """What programs kept before this start; before :meth:`apply`."""
-        for record in event_log.read(category=CONFIG, types=TYPES):
-            self._meetings.load(record)
+    def load(self, event_log: EventLog, streams: Iterable[str]) -> None:
+        """What programs kept before this start; before :meth:`apply`.
+
+        `streams` are those that have meetings (:class:`~pbx.configdb.Noted`).
+        """
+        for stream in streams:
+            for record in event_log.read_stream(stream):
+                if record.type in TYPES:
+                    self._meetings.load(record)
 
     def apply(self, record: Record) -> None:
         """The next record of the configuration."""

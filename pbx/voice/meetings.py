@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("pbx.voice")
 
-TYPES: Final = ("meeting.*", "account.deleted.v1")
+TYPES: Final = frozenset({"meeting.set.v1", "meeting.removed.v1", "account.deleted.v1"})
 """What is read at the start."""
 MAX_PARAMETER_BYTES: Final = 65_536
 """Of a parameter that is kept; a larger one lives as long as the server runs."""

@@ -17,6 +17,7 @@ from pbx.script.offline.files import OfflineFiles
 from pbx.settings_changes import THE_SERVER, Target
 
 DOMAIN = "example.org"
+STREAMS = ("server", f"domain/{DOMAIN}")
 Files = dict[tuple[Level, str], bytes]
 Make = Callable[[Files], FilePort]
 
@@ -47,7 +48,8 @@ class OnLog:
         self.files = EnvironmentFiles(
             self.blobs, StockFiles([folder / "stock"]), cache_bytes=cache_bytes
         )
-        self.position = self.files.load(self.log)
+        self.position = self.log.head()
+        self.files.load(self.log, STREAMS)
 
     def store(self, level: Level, name: str, data: bytes) -> None:
         self.commands.store(_target(level), name, data, create=True)
@@ -173,7 +175,7 @@ def test_the_index_is_that_of_the_commands(lab: OnLog) -> None:
     lab.commands.remove(THE_SERVER, "3.txt")
     lab.follow()
     again = EnvironmentFiles(lab.blobs, StockFiles([]))
-    again.load(lab.log)
+    again.load(lab.log, STREAMS)
     assert again._index == lab.files._index
     for stream, state in (("server", SERVER_ENVIRONMENT), (f"domain/{DOMAIN}", NO_ENVIRONMENT)):
         for record in lab.log.read_stream(stream):
@@ -191,5 +193,5 @@ def test_the_cache_is_bounded_and_a_lost_content_is_none(tmp_path: Path) -> None
     assert seen(lab, "big.txt") == b"x" * 101
     assert lab.files.statistics()["cached_bytes"] == 80
     lost = EnvironmentFiles(MemoryBlobs(), StockFiles([]))
-    lost.load(lab.log)
+    lost.load(lab.log, STREAMS)
     assert lost.read(Level.SERVER, DOMAIN, None, "0.txt") is None

@@ -8,6 +8,7 @@ event loop.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
@@ -17,7 +18,7 @@ from pbx.calls.config import CallConfig
 from pbx.calls.media import NgMedia, NoMedia
 from pbx.calls.node import SignalNode
 from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
-from pbx.configdb import ConfigDb
+from pbx.configdb import ConfigDb, Noted
 from pbx.eventlog import MemoryLog, Record
 from pbx.script.environment import Level
 from pbx.script.offline.files import OfflineFiles
@@ -137,15 +138,17 @@ class ServerProcess:
     def start(self) -> None:
         """Fold the log, end the calls of the life before, open for business."""
         now = self._clock.now
+        with contextlib.closing(self._host.config.reader()) as reader:
+            noted = {what: reader.noted(what) for what in Noted}
         restore(
             self._host.log,
             Path(),
             self.node,
             configured=self._position,
-            trunk_streams=self._host.config.reader().trunk_streams(),
+            trunk_streams=noted[Noted.TRUNKS],
         )
         if self.voice is not None:
-            self.voice.load(self._host.log)
+            self.voice.load(self._host.log, noted[Noted.MEETINGS])
         self.node.start("simulated", 1, ("udp:sim",), now)
         if self.ng is not None:
             self.ng.start(now)

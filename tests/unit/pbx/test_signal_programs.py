@@ -10,6 +10,7 @@ import pytest
 from pbx.blobs import FileBlobs
 from pbx.calls.directory import Directory
 from pbx.commands import Administration
+from pbx.configdb import ConfigDb, Noted
 from pbx.datadir import DataDirectory
 from pbx.domain.configuration import Configuration
 from pbx.domain.storage import NO_LIMITS
@@ -50,7 +51,7 @@ class Server:
         self.data.prepare()
         self.parts = ProgramParts(
             self.log, DirectWriter(self.log), self.directory, self.lab.run.clock, self.data,
-            at_once, menu_choices=True,
+            at_once, menu_choices=True, file_streams=(),
         )  # fmt: skip
         self.position = self.log.head()
         for record in self.log.read():
@@ -151,9 +152,12 @@ def test_a_program_stored_anew_is_used_by_the_next_task(server: Server) -> None:
 
 def test_the_log_of_a_server_is_loaded_at_the_start(server: Server) -> None:
     server.store("x.sppr", b"entry main { }")
+    database = ConfigDb(None, lambda: server.log.codec)
+    database.advance(server.log)
+    noted = database.reader().noted(Noted.FILES)
     again = ProgramParts(
         server.log, DirectWriter(server.log), server.directory, server.lab.run.clock, server.data,
-        at_once, menu_choices=True,
+        at_once, menu_choices=True, file_streams=noted,
     )  # fmt: skip
     assert again.files.statistics()["files"] == 1
     assert isinstance(server.log, MemoryLog)

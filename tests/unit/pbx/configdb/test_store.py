@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pbx.configdb import FILE, ConfigDb, ConfigUnavailable, StoredInventory, open_config
+from pbx.configdb import FILE, ConfigDb, ConfigUnavailable, Noted, StoredInventory, open_config
 from pbx.configdb import store as store_module
 from pbx.configdb.fold import Fold
 from pbx.domain.accounts import (
@@ -18,8 +18,11 @@ from pbx.domain.accounts import (
     AccountDeleted,
     AccountPasswordSet,
     DomainCreated,
+    DomainDeleted,
 )
 from pbx.domain.calls import LegDigit
+from pbx.domain.environments import EnvironmentCreated, EnvironmentFileStored
+from pbx.domain.meetings import MeetingSet
 from pbx.domain.rules import DatasetEntryAdded
 from pbx.domain.setting_events import (
     AccountSettingsChanged,
@@ -258,9 +261,37 @@ def test_where_the_settings_of_trunks_are() -> None:
     append(log, "domain/x.un", DomainSettingsChanged(values={"ServiceClasses": {}}))
     append(log, "server", ServerSettingsChanged(values={"PSTNAreaCode": "495"}))
     database.advance(log)
-    assert sorted(reader.trunk_streams()) == [
+    assert reader.noted(Noted.TRUNKS) == [
         "account/al@x.un", "account/cy@x.un", "account/di@x.un", "domain/x.un", "server",
     ]  # fmt: skip
     append(log, "account/di@x.un", AccountDeleted(name="di", domain="x.un"))
     database.advance(log)
-    assert "account/di@x.un" not in reader.trunk_streams()
+    assert "account/di@x.un" not in reader.noted(Noted.TRUNKS)
+
+
+def test_it_knows_where_meetings_and_files_of_environments_are() -> None:
+    """The signal role keeps those in memory, and reads nothing else at its start."""
+    log = MemoryLog()
+    database = ConfigDb(None, lambda: log.codec)
+    reader = database.reader()
+    file = EnvironmentFileStored(name="main.sppr", sha256="0" * 64, size_bytes=1, modified_ns=1)
+    for name in ("x.un", "y.un", "z.un"):
+        append(log, f"domain/{name}", DomainCreated(name=name))
+    for name in ("al", "bo", "cy"):
+        made(log, name)
+    append(log, "account/bo@x.un", MeetingSet(key="4711"), MeetingSet(key="4712"))
+    append(log, "account/cy@x.un", MeetingSet(key="1"))
+    append(log, "account/nobody@x.un", MeetingSet(key="1"))
+    append(log, "domain/x.un", EnvironmentCreated())
+    append(log, "domain/y.un", file)
+    append(log, "domain/z.un", file)
+    append(log, "server", file)
+    database.advance(log)
+    assert reader.noted(Noted.MEETINGS) == ["account/bo@x.un", "account/cy@x.un"]
+    assert reader.noted(Noted.FILES) == ["domain/y.un", "domain/z.un", "server"]
+    append(log, "account/cy@x.un", AccountDeleted(name="cy", domain="x.un"))
+    append(log, "domain/z.un", DomainDeleted(name="z.un"))
+    database.advance(log)
+    assert reader.noted(Noted.MEETINGS) == ["account/bo@x.un"]
+    assert reader.noted(Noted.FILES) == ["domain/y.un", "server"]
+    assert reader.noted(Noted.TRUNKS) == []

@@ -270,7 +270,7 @@ def test_meetings_survive_a_restart() -> None:
     lab.end()
 
     again = VoiceLab("alice", {"find": FIND})
-    again.voice.load(kept)
+    again.voice.load(kept, [f"account/{PBX}"])
     again.host.start_task(PBX, "find")
     again.advance(0.05)
     assert again.watch.log == ["{parameter=open;}", "#null#"]
