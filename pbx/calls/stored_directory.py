@@ -60,6 +60,8 @@ CACHED: Final = 50_000
 """Names in the cache, some 100 MB with their secrets: the accounts that telephone, not all there
 are."""
 _MISSING: Final = object()
+_NAMING: Final = frozenset({"account.aliases-set.v1", "account.telnums-set.v1"})
+"""Events of an account that say by which other names it is found."""
 # Nearly all accounts and domains state nothing: they share these.
 _NO_LEVEL: Final[dict[str, Value]] = {}
 _NOTHING: Final[dict[str, str]] = {}
@@ -413,31 +415,34 @@ class StoredDirectory(Directory):
 
     def take(self, record: Record) -> None:
         """Forget what a record of the configuration is about; the source has it already."""
-        prefix, _, name = record.stream.partition("/")
+        prefix, _, address = record.stream.partition("/")
+        if prefix == "account" and record.type not in _NAMING:
+            self._cache.pop(address, None)  # what it says, perhaps sealed, is not even opened
+        else:
+            self.apply(record.stream, record.event)
+
+    def apply(self, stream: str, event: Event) -> None:
+        """Forget what an event of the configuration is about; the source has it already."""
+        prefix, _, name = stream.partition("/")
         if prefix == "account":
             self._cache.pop(name, None)
-            if record.type == "account.aliases-set.v1":
-                event = record.event
+            if isinstance(event, AccountAliasesSet):
                 domain = name.partition("@")[2]
-                if isinstance(event, AccountAliasesSet):
-                    for alias in event.aliases:
-                        self._cache.pop(f"{alias}@{domain}", None)
-            elif record.type == "account.telnums-set.v1":
-                event = record.event
-                if isinstance(event, AccountTelnumsSet):
-                    for number in event.telnums:
-                        self._numbers.pop(number.removeprefix("+"), None)
+                for alias in event.aliases:
+                    self._cache.pop(f"{alias}@{domain}", None)
+            elif isinstance(event, AccountTelnumsSet):
+                for number in event.telnums:
+                    self._numbers.pop(number.removeprefix("+"), None)
         elif prefix in KIND_OF_PREFIX:
             self._cache.pop(name, None)
         elif prefix == "domain":
             self._domain_rows.pop(name, None)
             self._hosts.pop(name, None)
-            event = record.event
             if isinstance(event, DomainCreated | DomainAliasesSet):
                 for alias in event.aliases:
                     self._hosts.pop(alias.lower(), None)
             self._choose_main()
-        elif record.stream == SERVER_STREAM:
+        elif stream == SERVER_STREAM:
             self.load()
 
     def forget_all(self) -> None:
@@ -446,10 +451,6 @@ class StoredDirectory(Directory):
         self._numbers.clear()
         self._hosts.clear()
         self.load()
-
-    def apply(self, stream: str, event: Event) -> None:
-        """Nothing is folded here: the source has what the log has."""
-        raise NotImplementedError("a stored directory takes records")
 
 
 class StoredRulebook(Rulebook):

@@ -324,7 +324,10 @@ def test_stored_is_as_in_memory(
         for record in log.read(taken):
             folded.apply(record.stream, record.event)
             folded_book.apply(record.stream, record.event)
-            stored.take(record)
+            if record.position % 3:
+                stored.take(record)
+            else:  # the same, told as an event
+                stored.apply(record.stream, record.event)
             book.take(record)
             taken = record.position
         memory.inventory.refresh(log)
