@@ -28,6 +28,8 @@ class Client:
     """Id in the table of sessions; empty before the login."""
     killed: bool = False
     """An administrator ended it."""
+    gone: bool = False
+    """The connection is closed."""
     seen: OrderedDict[tuple[str, str], int] = field(default_factory=OrderedDict)
     """Version of what was read, by stream and section."""
 

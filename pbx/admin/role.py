@@ -22,6 +22,7 @@ from pbx.admin.service import AdminConfig, AdminService, CountCalls
 from pbx.blobs import FileBlobs
 from pbx.configdb import ConfigUnavailable, open_config
 from pbx.eventlog import EventLog, open_keys, open_log
+from pbx.helper.blocking import blocking_helper
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.kernel.errors import LogError
@@ -70,6 +71,7 @@ async def _main(context: RoleContext) -> int:
     except (LogError, ConfigUnavailable) as error:
         raise Fatal(str(error)) from error
     try:
+        program = blocking_helper(settings, context.data.path)
         service = AdminService(
             event_log,
             admin_config(context),
@@ -81,6 +83,7 @@ async def _main(context: RoleContext) -> int:
             tasks=ControlClient(context.data.control_socket),
             count_calls=call_counter(context.data.path, event_log, settings.readmodel.url),
             database=database,
+            program=program,
         )
         server = AdminServer(service, clock, rng, _limits(settings))
         try:
@@ -92,6 +95,8 @@ async def _main(context: RoleContext) -> int:
             context.ready()
             await stop.wait()
         finally:
+            if program is not None:  # first: log-ins may wait for it
+                await loop.run_in_executor(None, program.close)
             await server.aclose()
     finally:
         database.close()

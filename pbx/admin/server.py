@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from pbx.admin.jobs import Client
+from pbx.admin.external import ASKING
+from pbx.admin.jobs import Client, Job, Outcome
 from pbx.admin.service import AdminService
 from pbx.admin.session import Close, Run, Send, Session, SessionConfig
 from pbx.kernel.clock import Clock
@@ -49,6 +50,8 @@ class AdminServer:
         self._rng = rng
         self._limits = limits
         self._worker = ThreadPoolExecutor(1, "admin")
+        self._waiting = ThreadPoolExecutor(ASKING, "login")
+        """Log-ins that may wait for the external program, which may give commands meanwhile."""
         self._servers: list[asyncio.Server] = []
         self._connections: dict[_Connection, asyncio.Task[None]] = {}
         self._per_address: Counter[str] = Counter()
@@ -86,6 +89,7 @@ class AdminServer:
             task.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections.values()), timeout=_GOODBYE_S)
+        self._waiting.shutdown(wait=True, cancel_futures=True)
         self._worker.shutdown(wait=True)
 
     def kill_sessions(self) -> None:
@@ -129,6 +133,13 @@ class AdminServer:
                 self._per_address[address] -= 1
                 if not self._per_address[address]:
                     del self._per_address[address]
+
+    async def perform(self, client: Client, job: Job) -> Outcome:
+        """Carry out a job beside the loop."""
+        executor = self._waiting if self._service.waits(job) else self._worker
+        return await asyncio.get_running_loop().run_in_executor(
+            executor, self._service.perform, client, job
+        )
 
     async def in_worker(self, work: Callable[[], object]) -> object:
         """Something that may wait for the disk."""
@@ -241,10 +252,8 @@ class _Connection:
                     case Send(data):
                         self._writer.write(data)
                     case Run(job):
-                        outcome = await self._server.in_worker(
-                            lambda job=job: self._server.service.perform(self.client, job)  # type: ignore[misc]
-                        )
-                        session.answer(outcome, self._server.clock.monotonic())  # type: ignore[arg-type]
+                        outcome = await self._server.perform(self.client, job)
+                        session.answer(outcome, self._server.clock.monotonic())
                         self._server.kill_sessions()
                     case Close():
                         return

@@ -20,6 +20,17 @@ from pbx.admin import credentials
 from pbx.admin.credentials import NOBODY, Plain, Stored
 from pbx.admin.dispatch import Context, Note, dispatch
 from pbx.admin.errors import GENERAL, NO_RIGHTS, WRONG_LOGIN, CliError
+from pbx.admin.external import (
+    ASKING,
+    ROUNDS,
+    AskProgram,
+    Elsewhere,
+    Kept,
+    Unknown,
+    Verdict,
+    ask_name,
+    ask_password,
+)
 from pbx.admin.guard import GuardLimits, LoginGuard
 from pbx.admin.jobs import Client, Command, Data, Done, Job, Login, NewPassword, Outcome, Refused
 from pbx.admin.rights import Authority, authority
@@ -96,7 +107,9 @@ class AdminService:
         count_calls: CountCalls | None = None,
         tasks: TaskControl | None = None,
         database: ConfigDb | None = None,
+        program: AskProgram | None = None,
     ) -> None:
+        """`program` is asked about unknown names and about passwords that it keeps."""
         self.log = event_log
         self.config = config
         self.clock = clock
@@ -116,13 +129,22 @@ class AdminService:
         self.statistics = Statistics(event_log, clock)
         self.started_ns = clock.wall_ns()
         self._lock = threading.Lock()
+        self._program = program
+        self._asking = threading.BoundedSemaphore(ASKING)
+
+    def waits(self, job: Job) -> bool:
+        """Whether a job may wait for the external program: commands must not wait behind it."""
+        return self._program is not None and isinstance(job, Login)
 
     def perform(self, client: Client, job: Job) -> Outcome:
         """Carry out a job; every trouble becomes a reply."""
+        elsewhere = None
+        if self._program is not None and isinstance(job, Login):
+            elsewhere = self._ask_elsewhere(self._program, client, job)
         with self._lock:
             try:
                 self.world.catch_up()
-                return self._perform(client, job)
+                return self._perform(client, job, elsewhere)
             except CliError as error:
                 return Refused(error.code, str(error))
             except DataError as error:
@@ -173,6 +195,7 @@ class AdminService:
     def closed(self, client: Client) -> None:
         """A connection is gone."""
         with self._lock:
+            client.gone = True
             self.sessions.close(client)
 
     def in_list(self, word: str, address: str) -> bool:
@@ -227,10 +250,10 @@ class AdminService:
 
     # ------------------------------------------------------------------------------------ jobs
 
-    def _perform(self, client: Client, job: Job) -> Outcome:
+    def _perform(self, client: Client, job: Job, elsewhere: Elsewhere | None) -> Outcome:
         match job:
             case Login():
-                return self._login(client, job)
+                return self._login(client, job, elsewhere)
             case Command(line):
                 return self._command(client, line)
             case NewPassword(password):
@@ -260,11 +283,71 @@ class AdminService:
 
     # ---------------------------------------------------------------------------------- logins
 
-    def _login(self, client: Client, login: Login) -> Outcome:
+    def _ask_elsewhere(self, program: AskProgram, client: Client, login: Login) -> Elsewhere | None:
+        """What the external program says about a log-in; None if it is not its business."""
+        name = login.name
+        if not self._asking.acquire(blocking=False):
+            log.warning("%d log-ins wait for the external program already", ASKING)
+            return Elsewhere(name, verdict=Verdict.SILENT)
+        try:
+            for _ in range(ROUNDS):
+                with self._lock:
+                    question = self._question(client, name, login)
+                if question is None:
+                    break
+                if isinstance(question, Kept):
+                    address = question.address
+                    verdict = ask_password(
+                        program, address, login.proof, client.protocol, client.address
+                    )
+                    return Elsewhere(name, address, verdict)
+                verdict, routed = ask_name(program, question.address)
+                if verdict is not Verdict.PROVED:
+                    return Elsewhere(name, verdict=verdict)
+                name = routed or name
+        except PbxError as error:
+            log.warning("the external program was not asked: %s", error)
+        finally:
+            self._asking.release()
+        return Elsewhere(name) if name != login.name else None
+
+    def _question(self, client: Client, text: str, login: Login) -> Unknown | Kept | None:
+        """What the external program has to be asked before a log-in is judged."""
+        self.world.catch_up()
+        name, domain = self._names(text)
+        address = f"{name}@{domain}"
+        now = self.clock.monotonic()
+        if not domain or len(address) > CHECKED_CHARS or self._locked(client, address, now):
+            return None
+        if self.world.account_exists(name, domain):
+            configuration = self.world.account_configuration(address)
+
+            def setting(key: str) -> object:
+                return self.world.account_setting(key, domain, configuration)
+
+            if setting("UseExtPassword") is not True:
+                return None
+            stored = self._stored(address)
+            own = bool(stored.realm) and credentials.proves(stored, login.proof)
+            return None if own and setting("UseAppPassword") is not False else Kept(address)
+        wanted = self.world.domain_setting("ExternalOnUnknown", self.world.domains[domain])
+        if wanted is True and self.world.directory.find(name, domain) is None:
+            return Unknown(address)
+        return None
+
+    def _locked(self, client: Client, address: str, now: float) -> bool:
+        source = f"ip:{client.address}"
+        if not self.exempt(client.address) and self.guard.locked_s(source, now):
+            return True
+        return bool(self.guard.locked_s(address, now))
+
+    def _login(self, client: Client, login: Login, elsewhere: Elsewhere | None) -> Outcome:
+        if client.gone:  # it did not wait for the external program
+            return Refused(WRONG_LOGIN, CliError(WRONG_LOGIN).args[0])
         now = self.clock.monotonic()
         source = f"ip:{client.address}"
         exempt = self.exempt(client.address)
-        name, domain = self._names(login.name)
+        name, domain = self._names(login.name if elsewhere is None else elsewhere.name)
         address = f"{name}@{domain}"[:CHECKED_CHARS]
         wait_s = 0.0 if exempt else self.guard.locked_s(source, now)
         if wait_s or self.guard.locked_s(address, now):
@@ -274,9 +357,17 @@ class AdminService:
         stored = self._stored(address) if known else NOBODY
         proved = credentials.proves(stored if stored.realm else NOBODY, login.proof)
         configuration = self.world.account_configuration(address) if known else Configuration()
-        reason = "" if proved else "wrong"
-        if proved:
-            reason = self._why_not(name, domain, configuration, client, login)
+        external = False
+        if known and elsewhere is not None and elsewhere.proves(address):
+            external = bool(self.world.account_setting("UseExtPassword", domain, configuration))
+        if elsewhere is not None and elsewhere.verdict is Verdict.SILENT and not proved:
+            log.info("a login as %s waits for the external program to answer", address)
+            return Refused(WRONG_LOGIN, self._locked_text(0.0), self.guard.delay_s(source, now))
+        reason = "" if proved or external else "wrong"
+        if not reason:
+            reason = self._why_not(
+                name, domain, configuration, client, login, by_app_password=not external
+            )
         if reason:
             return self._refused(client, address, domain, configuration, reason, now)
         self.guard.succeeded(address)
@@ -338,6 +429,8 @@ class AdminService:
         configuration: Configuration,
         client: Client,
         login: Login,
+        *,
+        by_app_password: bool,
     ) -> str:
         """Why an account that proved itself may not come in all the same; empty if it may."""
         entry = self.world.domains[domain]
@@ -345,7 +438,7 @@ class AdminService:
         def setting(key: str) -> object:
             return self.world.account_setting(key, domain, configuration)
 
-        if setting("UseAppPassword") is False:
+        if by_app_password and setting("UseAppPassword") is False:
             return "the password is not enabled"
         services = setting("AccessModes"), self.world.domain_setting("DomainAccessModes", entry)
         if any(isinstance(enabled, frozenset) and "PWD" not in enabled for enabled in services):

@@ -21,6 +21,7 @@ from pbx.applied import wait_applied
 from pbx.blobs import FileBlobs
 from pbx.configdb import ConfigUnavailable, open_config
 from pbx.eventlog import open_keys, open_log
+from pbx.helper.blocking import blocking_helper
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.kernel.errors import LogError
@@ -52,6 +53,9 @@ def run(context: RoleContext) -> int:
             raise Fatal(str(error)) from error
         stack.enter_context(contextlib.closing(log))
         stack.enter_context(contextlib.closing(database))
+        program = blocking_helper(settings, data.path)
+        if program is not None:
+            stack.callback(program.close)
         service = AdminService(
             log,
             admin_config(context),
@@ -62,6 +66,7 @@ def run(context: RoleContext) -> int:
             blobs=FileBlobs(data.path / "blobs"),
             count_calls=call_counter(data.path, log, settings.readmodel.url),
             database=database,
+            program=program,
         )
 
         def open_database() -> Database:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from pbx.calls.consult import Answer, Done, Kind, Question, Reply
-from pbx.signal.helper import HelperProgram
+from pbx.helper.program import HelperProgram
 from sip.endpoint.locate import Naptr
 from sip.endpoint.locate import Question as DnsQuestion
 from sip.endpoint.resolver import DnsLookup

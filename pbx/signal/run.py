@@ -29,6 +29,7 @@ from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
 from pbx.calls.subscriptions import MESSAGE_SUMMARY
 from pbx.configdb import ConfigDb, ConfigUnavailable, Noted, open_config
 from pbx.eventlog import EmbeddedLog, LogUnavailable, LogWriter, Position, Record, open_log
+from pbx.helper.program import HelperProgram
 from pbx.kernel.clock import SystemClock
 from pbx.kernel.entropy import SystemEntropy
 from pbx.roles import Fatal, RoleContext
@@ -38,7 +39,6 @@ from pbx.signal.consult import Consultants
 from pbx.signal.effects import Effects
 from pbx.signal.followers import ConfigFollower, NodeFollower
 from pbx.signal.from_settings import call_config, endpoint_limits, engine_config, tls_contexts
-from pbx.signal.helper import HelperProgram
 from pbx.signal.mail import SignalMail
 from pbx.signal.media_link import MediaLink, open_udp, open_unix
 from pbx.signal.peers import Peers

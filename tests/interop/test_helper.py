@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import socket
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -19,11 +21,12 @@ import pytest
 
 from pbx.calls.consult import Answer, Kind, Question, Reply
 from pbx.eventlog import open_log
+from pbx.helper.program import HelperProgram
 from pbx.settings_changes import SettingsChanges, Target
 from pbx.signal.consult import Consultants
-from pbx.signal.helper import HelperProgram
 from sip.endpoint.resolver import DnsLookup
 from tests.interop.conftest import SETTINGS, PhoneOf, with_accounts
+from tests.support.cli_client import CliClient
 from tests.support.server_process import DOMAIN, ROOT, ServerProcess
 
 FAKE = ROOT / "tests" / "support" / "fake_helper.py"
@@ -232,7 +235,9 @@ def helped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("helped")
     command = ", ".join(f'"{word}"' for word in (sys.executable, FAKE, folder / "asked"))
     settings = f"{SETTINGS}[helper]\nprogram = [{command}]\ntimeout_s = 1.5\nrestart_s = 0.5\n"
-    with ServerProcess(folder, settings=settings) as made:
+    with ServerProcess(
+        folder, settings=settings, commands=True, options=("--admin", "127.0.0.1:0")
+    ) as made:
         with_accounts(made)
         made.create_account("erin")
         log = open_log(made.data)
@@ -289,3 +294,30 @@ def test_a_password_that_the_program_has(helped: ServerProcess, phone_of: PhoneO
             assert time.monotonic() < deadline
             time.sleep(6)
     assert f"READPLAIN erin@{DOMAIN}" in asked(helped.data)
+
+
+def test_a_login_of_a_name_that_the_program_makes(helped: ServerProcess) -> None:
+    """It gives commands to the server that waits for it; then the password is asked about."""
+    host, port = helped.addresses["cli"]
+    helped.run("account", "passwd", f"postmaster@{DOMAIN}", "--password", "secret")
+    helped.run("account", "rights", f"postmaster@{DOMAIN}", "Master")
+    (helped.data / "asked.cli").write_text(f"{host} {port} postmaster@{DOMAIN} secret")
+    with CliClient(host, port) as client:
+        assert client.login(f"fresh@{DOMAIN}", "wrong").code == 515
+    with CliClient(host, port) as client:
+        assert client.login(f"fresh@{DOMAIN}", "kept-elsewhere").code == 200
+    told = asked(helped.data)
+    assert told.count(f"NEW fresh@{DOMAIN}") == 1
+    assert f"VRFY (PWD) fresh@{DOMAIN} kept-elsewhere [127.0.0.1]" in told
+
+
+def test_a_login_over_http(helped: ServerProcess) -> None:
+    """The role of the API has a program of its own."""
+    basic = base64.b64encode(f"erin@{DOMAIN}:kept-elsewhere".encode()).decode()
+    request = urllib.request.Request(
+        f"http://{helped.admin()}/CLI/?command=GETACCOUNTSETTINGS%20*",
+        headers={"Authorization": f"Basic {basic}"},
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        assert "UseExtPassword =  YES;" in answer.read().decode()
+    assert f"VRFY (HTTP) erin@{DOMAIN} kept-elsewhere [127.0.0.1]" in asked(helped.data)

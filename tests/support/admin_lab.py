@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Final
 
+from pbx.admin.external import AskProgram
 from pbx.admin.guard import GuardLimits
 from pbx.admin.jobs import Client
 from pbx.admin.service import AdminConfig, AdminService
@@ -30,6 +31,7 @@ class AdminLab:
         limits: GuardLimits | None = None,
         tasks: TaskControl | None = None,
         clustered: bool = False,
+        program: AskProgram | None = None,
     ) -> None:
         self.clock = VirtualClock(1000.0)
         self.log = MemoryLog(node="lab", clock=self.clock)
@@ -48,6 +50,7 @@ class AdminLab:
             random.Random(7),
             shut_down=self._shut_down,
             tasks=tasks,
+            program=program,
         )
 
     def _shut_down(self) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pbx.signal.helper_protocol import MAX_PENDING, HelperProtocol
+from pbx.helper.protocol import MAX_PENDING, HelperProtocol
 
 
 class Answers:

@@ -1,6 +1,6 @@
-"""An external program beside the signal role: started, watched, started again, never waited for.
+"""An external program beside a role: started, watched, started again, never waited for.
 
-The shell around :mod:`.helper_protocol`. The program is our child: it gets requests on its standard
+The shell around :mod:`.protocol`. The program is our child: it gets requests on its standard
 input and answers on its standard output; what it writes to standard error goes to our log. If it
 ends, does not answer in time or writes what is no line, it is stopped and started again after a
 while; requests meanwhile fail at once, so a broken program costs calls no time.
@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from pbx.signal.helper_protocol import MAX_LINE_BYTES, Done, HelperProtocol
+from pbx.helper.protocol import MAX_LINE_BYTES, Done, HelperProtocol
 
 log = logging.getLogger("pbx.helper")
 
@@ -50,6 +50,8 @@ class HelperProgram:
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
         self.starts = 0
+        self.first_run = asyncio.Event()
+        """It has been started; before that there was nothing to ask."""
 
     @property
     def running(self) -> bool:
@@ -114,6 +116,7 @@ class HelperProgram:
         self.starts += 1
         protocol = HelperProtocol(self._timeout_s)
         self._process, self._protocol = process, protocol
+        self.first_run.set()
         reason = "it ended"
         try:
             process.stdin.write(protocol.opening(self._monotonic()))
