@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
-import signal
 import sys
-from collections.abc import Iterator
 from typing import Final
 
 from pbx.commands import Administration
@@ -20,7 +17,7 @@ from pbx.eventlog import LOG_FILE, open_log
 from pbx.eventlog.kafka.connect import in_clear
 from pbx.eventlog.kafka.service import LogService
 from pbx.kernel.errors import LogError, LogUnavailable
-from pbx.roles import Fatal, RoleContext
+from pbx.roles import Fatal, RoleContext, asked_to_stop
 from pbx.settings import kafka_servers
 
 log = logging.getLogger("pbx.log")
@@ -43,7 +40,7 @@ def run(context: RoleContext) -> int:
     servers = kafka_servers(settings.eventlog.engine)
     if warning := in_clear(servers, settings.kafka):
         log.warning("%s", warning)
-    with _asked_to_stop() as asked:
+    with asked_to_stop() as asked:
         try:
             service = LogService(
                 path,
@@ -86,18 +83,3 @@ def _install(context: RoleContext) -> None:
                 administrate.install()
     except LogUnavailable as error:
         log.warning("the Router table of a new cluster was not written: %s", error)
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[int]:
-    """A descriptor that becomes readable when the role is told to end."""
-    asked, asks = os.pipe()
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: os.write(asks, b"."))
-        yield asked
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # we are ending
-        os.close(asked)
-        os.close(asks)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import select
-import signal
 import threading
 from collections.abc import Iterator
 from typing import Final
@@ -23,7 +21,7 @@ from pbx.kernel.errors import LogError, ReadModelAway, ReadModelError
 from pbx.readmodel import Database, open_read_model
 from pbx.readmodel.share import Share
 from pbx.readmodel.webhook_rows import WebhookRows
-from pbx.roles import Fatal, RoleContext
+from pbx.roles import Fatal, RoleContext, asked_to_stop
 from pbx.settings import Settings
 from pbx.webhooks.worker import deliver_until
 
@@ -43,31 +41,13 @@ def run(context: RoleContext) -> int:
     """Be the project role until SIGTERM: what is in the log by then is projected."""
     try:
         with (
-            _asked_to_stop() as asked,
+            asked_to_stop() as asked,
             _delivering(context.data, context.settings),
             _levelling(context.data),
         ):
             return _project(context.data, context.settings, context, asked)
     except (LogError, ReadModelError) as error:
         raise Fatal(str(error)) from error
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[int]:
-    """A descriptor that becomes readable when the role is told to end.
-
-    (A handler that set an event could interrupt this very thread within the event's own lock.)
-    """
-    asked, asks = os.pipe()
-    try:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: os.write(asks, b"."))
-        yield asked
-    finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_IGN)  # we are ending
-        os.close(asked)
-        os.close(asks)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -89,6 +89,24 @@ def run_role(
     except Exception:
         logging.getLogger(f"pbx.{name}").exception("the role failed")
         return 1
+
+
+@contextlib.contextmanager
+def asked_to_stop() -> Iterator[int]:
+    """A descriptor that becomes readable when the role is told to end.
+
+    (A handler that set an event could interrupt this very thread within the event's own lock.)
+    """
+    asked, asks = os.pipe()
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: os.write(asks, b"."))
+        yield asked
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # we are ending
+        os.close(asked)
+        os.close(asks)
 
 
 def _die_with(supervisor: int) -> None:

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import argparse
+import sys
 import time
 from typing import Final
 
 from mail.reading import MAX_LEVELS, MAX_PARTS, read_header, read_message
-from tests.fuzz.mutate import Mutator
+from tests.fuzz.hunt import hunt
 from tests.support.mail_lab import text_message, voice_message
 
 WORDS: Final = (
@@ -57,21 +57,5 @@ def check(data: bytes) -> None:
     assert time.monotonic() - began < PATIENCE_S
 
 
-def main() -> None:
-    """Hunt."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=100_000)
-    arguments = parser.parse_args()
-    mutator = Mutator(corpus(), WORDS, arguments.seed)
-    for run in range(arguments.runs):
-        data = mutator.next()
-        try:
-            check(data)
-        except Exception:
-            print(f"seed {arguments.seed}, run {run}: {data!r}")  # noqa: T201
-            raise
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(hunt(corpus(), WORDS, check))

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from pbx.router import (
@@ -22,7 +21,7 @@ from pbx.router import (
 )
 from pbx.router.address import qualified
 from pbx.router.table import MAX_PROBLEMS, usable_table
-from tests.fuzz.mutate import Mutator
+from tests.fuzz.hunt import hunt
 from tests.support.routing import corporation
 from tests.transcript.test_router_examples import cases
 
@@ -76,22 +75,5 @@ def check(data: bytes) -> None:
             list(fan_out(found, kind, _STATE))
 
 
-def main() -> int:
-    """Hunt."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=100_000)
-    arguments = parser.parse_args()
-    mutator = Mutator(corpus(), WORDS, arguments.seed)
-    for run in range(arguments.runs):
-        data = mutator.next()
-        try:
-            check(data)
-        except Exception as error:  # noqa: BLE001 - shown with the mutant that caused it
-            print(f"run {run}: {error!r}\n{data!r}", file=sys.stderr)  # noqa: T201
-            return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(hunt(corpus(), WORDS, check))

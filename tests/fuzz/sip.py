@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +24,7 @@ from sip.parser import (
 from sip.registrar import evaluate
 from sip.validation import check_accept, check_content, check_required, check_scheme
 from tests.data.rfc4475 import MESSAGES
-from tests.fuzz.mutate import Mutator
+from tests.fuzz.hunt import hunt
 
 DATA = Path(__file__).parent
 CORPUS_FOLDER = DATA / "corpus" / "sip"
@@ -197,22 +196,5 @@ def _check_response(response: Response) -> None:
     select_challenge(response)
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--runs", type=int, default=100_000)
-    arguments = parser.parse_args()
-    mutator = Mutator(corpus(), WORDS, arguments.seed)
-    for run in range(arguments.runs):
-        data = mutator.next()
-        try:
-            check(data)
-        except Exception:
-            sys.stdout.write(f"seed {arguments.seed}, run {run}:\n{data!r}\n")
-            raise
-    sys.stdout.write(f"{arguments.runs} mutants, no rule broken\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(hunt(corpus(), WORDS, check))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.living import living
 from tests.unit.pbx.calls import test_flow_basic as basic
 from tests.unit.pbx.calls import test_flow_fork as fork
 from tests.unit.pbx.calls import test_flow_media as media
@@ -22,6 +23,7 @@ from tests.unit.pbx.calls import test_flow_transfer as transfer
 from tests.unit.pbx.calls.lab import LINGER_S, Lab
 
 CALLS = 200
+_OURS = ("pbx.calls", "sip.dialog", "sip.transaction")
 
 
 @pytest.fixture
@@ -31,18 +33,6 @@ def uncollected() -> Iterator[None]:
     gc.disable()
     yield
     gc.enable()
-
-
-def _living() -> Counter[str]:
-    """Objects of call control and of the SIP stack that are still there, by class."""
-    kinds = Counter(type(thing) for thing in gc.get_objects())
-    return Counter(
-        {
-            kind.__name__: count
-            for kind, count in kinds.items()
-            if str(kind.__module__).startswith(("pbx.calls", "sip.dialog", "sip.transaction"))
-        }
-    )
 
 
 @pytest.mark.usefixtures("uncollected")
@@ -68,9 +58,9 @@ def test_many_calls() -> None:
         """)
         if number == 0:
             lab.advance(LINGER_S)
-            before = _living()
+            before = living(*_OURS)
     lab.advance(LINGER_S)
-    assert _living() - before == Counter()
+    assert living(*_OURS) - before == Counter()
 
 
 @pytest.mark.usefixtures("uncollected")
@@ -108,9 +98,9 @@ def test_many_calls() -> None:
 def test_every_kind_of_call(story: object) -> None:
     """Whatever the plot, no leg, dialog or transaction survives it."""
     assert callable(story)
-    before = _living()
+    before = living(*_OURS)
     story()
-    left = _living() - before
+    left = living(*_OURS) - before
     assert {name: left[name] for name in _SHORT_LIVED if left[name]} == {}
 
 

@@ -5,23 +5,13 @@ from __future__ import annotations
 import gc
 from collections import Counter
 
+from tests.support.living import living
 from tests.support.voice_lab import VoiceLab
 from tests.unit.pbx.calls.lab import LINGER_S
 from tests.unit.pbx.voice.test_calls import HELLO, TO_BOB
 
 CALLS = 30
 _OURS = ("pbx.calls", "pbx.voice", "pbx.script.runtime", "pbx.script.machine", "sip.dialog")
-
-
-def _living() -> Counter[str]:
-    kinds = Counter(type(thing) for thing in gc.get_objects())
-    return Counter(
-        {
-            kind.__name__: count
-            for kind, count in kinds.items()
-            if str(kind.__module__).startswith(_OURS)
-        }
-    )
 
 
 def _play(lab: VoiceLab, number: int) -> None:
@@ -59,9 +49,9 @@ def test_calls_leave_nothing_for_the_collector() -> None:
             _play(lab, number)
             if number == 0:
                 lab.advance(LINGER_S)
-                before = _living()
+                before = living(*_OURS)
         lab.advance(LINGER_S)
-        grown = _living() - before
+        grown = living(*_OURS) - before
         # Scripted telephones keep their dialogs, nothing of ours may.
         assert not grown, grown
     finally:
