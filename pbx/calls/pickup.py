@@ -27,7 +27,7 @@ from pbx.calls.call import CallState
 from pbx.calls.cause import End, EndedBy
 from pbx.calls.leg import Leg, LegState
 from pbx.calls.ports import MediaReply
-from pbx.calls.rearrange import TRANSFERRED, move_leg
+from pbx.calls.rearrange import TRANSFERRED, let_go, move_leg
 from pbx.domain.calls import CallAnswered
 
 if TYPE_CHECKING:
@@ -175,11 +175,7 @@ class Pickup:
 
     def _close(self) -> None:
         self._over = True
-        self.joining = False
-        if self.call.transfer is self:
-            self.call.transfer = None
-        if self.old.claimed_by is self:
-            self.old.claimed_by = None
+        let_go(self, self.call, self.old)
 
     # Rearrangement.
 

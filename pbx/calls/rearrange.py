@@ -34,6 +34,15 @@ class Rearrangement(Protocol):
         ...
 
 
+def let_go(rearrangement: Rearrangement, call: Call, claimed: Call) -> None:
+    """It is decided: `call`, which ran it, and the claimed one are free for another."""
+    rearrangement.joining = False
+    if call.transfer is rearrangement:
+        call.transfer = None
+    if claimed.claimed_by is rearrangement:
+        claimed.claimed_by = None
+
+
 def move_leg(leg: Leg, source: Call, destination: Call, parent: Leg, now: float) -> None:
     """`leg` goes on in another call; each call's stream tells its part of the story.
 

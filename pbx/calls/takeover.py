@@ -15,7 +15,7 @@ from pbx.calls.cause import Q850_NORMAL, End, EndCause, EndedBy
 from pbx.calls.join import Rejoin
 from pbx.calls.leg import Leg
 from pbx.calls.ports import MediaReply
-from pbx.calls.rearrange import TRANSFERRED, move_leg
+from pbx.calls.rearrange import TRANSFERRED, let_go, move_leg
 from pbx.domain.calls import CallAnswered, CallBridged
 
 if TYPE_CHECKING:
@@ -111,11 +111,7 @@ class Takeover:
 
     def _close(self) -> None:
         self._over = True
-        self.joining = False
-        if self.call.transfer is self:
-            self.call.transfer = None
-        if self.old.claimed_by is self:
-            self.old.claimed_by = None
+        let_go(self, self.call, self.old)
 
     # Rearrangement.
 
