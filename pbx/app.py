@@ -213,7 +213,7 @@ class Processes:
                     return code
                 self._wait(wake)
 
-    # ---------------------------------------------------------------------------------- inputs
+    # Inputs.
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[socket.socket]:
@@ -287,7 +287,7 @@ class Processes:
             del self._children[role]
             self._supervisor.exited(role, code, now)
 
-    # --------------------------------------------------------------------------------- outputs
+    # Outputs.
 
     def _carry_out(self, actions: Sequence[Action]) -> int | None:
         for action in actions:

@@ -144,7 +144,7 @@ class Supervisor:
         self._actions: list[Action] = []
         self._finished = False
 
-    # ------------------------------------------------------------------------------- outputs
+    # Outputs.
 
     def actions(self) -> list[Action]:
         """What to do, in order; each is given once."""
@@ -166,7 +166,7 @@ class Supervisor:
         """The sockets the role's last process said it listens on."""
         return self._roles[role].listening
 
-    # -------------------------------------------------------------------------------- inputs
+    # Inputs.
 
     def start(self, now: float) -> None:
         """Start what needs nothing."""
@@ -256,7 +256,7 @@ class Supervisor:
                 self._actions.append(Kill(role.plan.name, SIGKILL))
         self._spawn_possible(now)
 
-    # ------------------------------------------------------------------------------- details
+    # Details.
 
     def _spawn_possible(self, now: float) -> None:
         for role in self._roles.values():

@@ -187,7 +187,7 @@ def _message(store: MailStore, account: str, number: int, uid: int) -> Message[C
     return message
 
 
-# ---------------------------------------------------------------------------------------- reading
+# Reading.
 
 
 def _list(arguments: argparse.Namespace, store: MailStore, account: str) -> None:
@@ -310,7 +310,7 @@ def _size(size_bytes: int) -> str:
     )
 
 
-# -------------------------------------------------------------------------------------- exporting
+# Exporting.
 
 
 def _export(arguments: argparse.Namespace, store: MailStore, account: str) -> None:
@@ -358,7 +358,7 @@ def _write(arguments: argparse.Namespace, path: Path, content: bytes, *, message
         print(f"{path}: {_size(len(content))}")
 
 
-# --------------------------------------------------------------------------------------- changing
+# Changing.
 
 
 def _store(arguments: argparse.Namespace, store: MailStore, account: str) -> None:

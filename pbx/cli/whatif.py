@@ -142,7 +142,7 @@ def _decision_json(decision: Decision) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------------------------------- rules
+# Rules.
 
 
 def _with_rules(

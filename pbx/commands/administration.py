@@ -72,7 +72,7 @@ class Administration:
         """All that exists now; kept, and brought up to date each time it is asked for."""
         return self._inventory.refresh(self._log)
 
-    # ------------------------------------------------------------------------------ the server
+    # The server.
 
     @property
     def installed(self) -> bool:
@@ -140,7 +140,7 @@ class Administration:
         self.install()
         return name
 
-    # --------------------------------------------------------------------------------- domains
+    # Domains.
 
     def create_domain(self, name: str, aliases: Sequence[str] = ()) -> str:
         """Returns the name as it is stored. The first one is the Main Domain (see `install`)."""
@@ -210,7 +210,7 @@ class Administration:
         self._on_domain(name, lambda state: accounts.decide_delete_domain(state, name, {}))
         return name
 
-    # -------------------------------------------------------------------------------- accounts
+    # Accounts.
 
     def create_account(
         self, address: str, password: str | None = None, display_name: str = ""
@@ -354,7 +354,7 @@ class Administration:
         self._erase(accounts.account_stream(name, domain))
         return address
 
-    # --------------------------------------- groups, forwarders, mailing lists and named tasks
+    # Groups, forwarders, mailing lists and named tasks.
 
     def create_group(
         self,
@@ -511,7 +511,7 @@ class Administration:
         execute(self._log, OBJECT, stream, lambda state: decide(state, known), self._meta(domain))
         return load(self._log, OBJECT, stream)
 
-    # ----------------------------------------------------------------------------------- names
+    # Names.
 
     def _domain(self, name: str) -> str:
         """The domain that a name or alias means."""

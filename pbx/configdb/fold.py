@@ -117,7 +117,7 @@ class Fold:
     def _event(self, record: Record) -> Event:
         return self._codec.decode(record.stream, record.type, record.data)
 
-    # -------------------------------------------------------------------------------- accounts
+    # Accounts.
 
     def _account(self, address: str, record: Record) -> None:
         name, _, domain = address.partition("@")
@@ -205,7 +205,7 @@ class Fold:
             "INSERT OR IGNORE INTO noted_streams VALUES (?, ?)", (stream, what.value)
         )
 
-    # ---------------------------------------------------------------- domains, objects, server
+    # Domains, objects, server.
 
     def _domain(self, name: str, event: Event) -> None:
         database = self._database

@@ -49,7 +49,7 @@ class ConfigReader:
         if self._owned:
             self._database.close()
 
-    # ---------------------------------------------------------------------------- by key
+    # By key.
 
     def account(self, name: str, domain: str) -> AccountRow | None:
         """The account of that name; aliases do not count."""
@@ -107,7 +107,7 @@ class ConfigReader:
         found = self._one("SELECT data FROM server")
         return ServerRow() if found is None else rows.decode_server(found[0])
 
-    # ---------------------------------------------------------------------------- listings
+    # Listings.
 
     def counts(self) -> Counts:
         """How many there are."""
@@ -217,7 +217,7 @@ class ConfigReader:
             yield from ((number, address) for _, number, address in found)
             after = found[-1][0]
 
-    # ---------------------------------------------------------------------------- asking
+    # Asking.
 
     def _text(self, statement: str, *values: object) -> str:
         found = self._one(statement, *values)

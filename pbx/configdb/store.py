@@ -114,7 +114,7 @@ class ConfigDb:
     def _name(self) -> str:
         return f"the configuration database {self._path or 'in memory'}"
 
-    # ------------------------------------------------------------------------------- opening
+    # Opening.
 
     def _open(self) -> sqlite3.Connection:
         if self._path is not None:
@@ -170,7 +170,7 @@ class ConfigDb:
         """Release the file; readers are closed by who asked for them."""
         self._writer.close()
 
-    # ------------------------------------------------------------------------------- levelling
+    # Levelling.
 
     @property
     def level(self) -> Level:

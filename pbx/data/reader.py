@@ -122,7 +122,7 @@ class _Reader:
         self.at = found.end()
         return found[0]
 
-    # ------------------------------------------------------------------------------- strings
+    # Strings.
 
     def _string(self) -> str:
         """A quoted string, with those that follow it."""
@@ -170,7 +170,7 @@ class _Reader:
         parts.append(inner[at:])
         return "".join(parts)
 
-    # ------------------------------------------------------------------------------ brackets
+    # Brackets.
 
     def _enter(self) -> None:
         self.depth += 1
@@ -229,7 +229,7 @@ class _Reader:
             return True
         return False
 
-    # ------------------------------------------------------------------- blocks and numbers
+    # Blocks and numbers.
 
     def _datablock(self) -> bytes:
         parts: list[bytes] = []
@@ -301,7 +301,7 @@ class _Reader:
         self.at = match.end()
         return IpAddress(host, port)
 
-    # ----------------------------------------------------------------------------------- XML
+    # XML.
 
     def _xml(self) -> XmlObject:
         """One element with all that is in it; tags must match."""

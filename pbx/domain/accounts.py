@@ -116,7 +116,7 @@ class AccountDeleted(Event):
     domain: str
 
 
-# ---------------------------------------------------------------------------------------- names
+# Names.
 
 
 def domain_name(text: str) -> str:
@@ -196,7 +196,7 @@ def account_stream(name: str, domain: str) -> str:
     return f"account/{name}@{domain}"
 
 
-# --------------------------------------------------------------------------------------- domains
+# Domains.
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ def _few(names: Sequence[str], what: str) -> None:
         raise DomainError(f"{len(names)} {what}: at most {MAX_ALIASES} are possible")
 
 
-# -------------------------------------------------------------------------------------- accounts
+# Accounts.
 
 
 @dataclass(frozen=True, slots=True)

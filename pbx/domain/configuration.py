@@ -50,7 +50,7 @@ RECORDS: Final = "records"
 Dictionary: TypeAlias = dict[str, Value]
 
 
-# ----------------------------------------------------------------------------------------- state
+# State.
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ def _joined(public: Dictionary, secret: Dictionary) -> Dictionary:
 
 _SECRETS: Final = msgspec.json.Decoder(dict[str, Any])
 
-# ------------------------------------------------------------------------------------- decisions
+# Decisions.
 
 SecretPart = Callable[[str, Value], bool]
 """Whether the value of a key, at any depth, is secret."""

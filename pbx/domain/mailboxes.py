@@ -50,7 +50,7 @@ RIGHTS: Final = "lrswipcda"
 """Letters of access rights, in their order (mail reference §7.5)."""
 
 
-# ------------------------------------------------------------------------------------ the catalog
+# The catalog.
 
 
 @event("mailbox.created.v1", category=MESSAGES, durability=Durability.DECIDED)
@@ -124,7 +124,7 @@ class MailAccountClosed(Event):
     """The account is gone, with all it had here."""
 
 
-# ----------------------------------------------------------------------------------- the messages
+# The messages.
 
 
 @event("mail.stored.v1", category=MESSAGES, durability=Durability.DECIDED)
@@ -190,7 +190,7 @@ class MailClosed(Event):
     """The mailbox is gone with its messages; nothing follows in this stream."""
 
 
-# ---------------------------------------------------------------------------------------- streams
+# Streams.
 
 
 def catalog_stream(account: str) -> str:
@@ -209,7 +209,7 @@ def mailbox_of(stream: str) -> tuple[str, int]:
     return account, int(number[0]) if number else 0
 
 
-# ------------------------------------------------------------------------------ state: the catalog
+# State: the catalog.
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +427,7 @@ def decide_subscription(catalog: Catalog, names: Sequence[str]) -> list[Event]:
     return [] if wanted == catalog.subscription else [MailboxSubscriptionSet(names=wanted)]
 
 
-# ----------------------------------------------------------------------------- state: the messages
+# State: the messages.
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,7 +146,7 @@ class TaskDeleted(Event):
     domain: str
 
 
-# ------------------------------------------------------------------------------------------ state
+# State.
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +228,7 @@ def object_stream(kind: ObjectKind, name: str, domain: str) -> str:
     return f"{STREAM_PREFIX[kind]}/{name}@{domain}"
 
 
-# -------------------------------------------------------------------------------------- decisions
+# Decisions.
 
 
 def decide_create_group(

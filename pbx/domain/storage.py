@@ -104,7 +104,7 @@ class StorageSubscriptionSet(Event):
     names: tuple[str, ...]
 
 
-# ------------------------------------------------------------------------------------------ state
+# State.
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def _with(state: StorageState, name: str, entry: StoredEntry) -> StorageState:
     return replace(state, entries={**state.entries, name: entry})
 
 
-# ------------------------------------------------------------------------------------------ names
+# Names.
 
 
 def path_name(text: str) -> str:
@@ -286,7 +286,7 @@ def is_private(path: str) -> bool:
     return path == PRIVATE or path.startswith(f"{PRIVATE}/")
 
 
-# -------------------------------------------------------------------------------------- decisions
+# Decisions.
 
 
 def decide_write(

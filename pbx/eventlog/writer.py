@@ -118,7 +118,7 @@ class LogWriter:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._written = self._batches = self._shed = self._lost = self._rejected = 0
 
-    # ---------------------------------------------------------------------- the producer's side
+    # The producer's side.
 
     def observe(self, stream: str, version: int, event: Event, meta: Meta) -> None:
         """Queue a fact; returns within microseconds, whatever the state of the disk."""
@@ -220,7 +220,7 @@ class LogWriter:
                 else:
                     self._queue.append(entry)
 
-    # ------------------------------------------------------------------------------- life cycle
+    # Life cycle.
 
     def start(self) -> None:
         """Begin to write."""
@@ -235,7 +235,7 @@ class LogWriter:
             self._thread.join(timeout_s)
         return self.backlog
 
-    # ----------------------------------------------------------------------- the thread's side
+    # The thread's side.
 
     def _run(self) -> None:
         while self._gather():

@@ -170,7 +170,7 @@ class AccountImport:
         self._create(wanted)
         self._inventory.refresh(self._log)
 
-    # ------------------------------------------------------------------------------- one line
+    # One line.
 
     def _wanted(self, number: int, line: Line, taken: set[str]) -> _Wanted | None:
         """What a line comes to; None if the account exists. Adds what it takes to `taken`."""
@@ -304,7 +304,7 @@ class AccountImport:
 
         return make
 
-    # ------------------------------------------------------------------------------- appending
+    # Appending.
 
     def _create(self, wanted: Sequence[_Wanted]) -> None:
         codec = self._log.codec

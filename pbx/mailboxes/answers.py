@@ -124,7 +124,7 @@ def body_value(message: MailPart, part: Value) -> Value:
     return text
 
 
-# ---------------------------------------------------------------------- sets of messages and flags
+# Sets of messages and flags.
 
 
 def spans(value: Value) -> list[Span]:

@@ -87,7 +87,7 @@ class Desk:
         self._last_handle = 0
         self._texts: OrderedDict[tuple[str, int, int], tuple[int, MailPart]] = OrderedDict()
 
-    # ---------------------------------------------------------------------------------- on the loop
+    # On the loop.
 
     def later(self, task: Task, job: Callable[[], Value | Held]) -> Answer:
         """Have a job done and its outcome given to the task; what it opens gets a handle."""
@@ -148,7 +148,7 @@ class Desk:
                 self.tasks().reading.deliver(task, event)
                 self._woken()
 
-    # ------------------------------------------------------------------------------- on either side
+    # On either side.
 
     def held(self, task_id: str, handle: object) -> Held | None:
         """What a handle of a task stands for."""
@@ -157,7 +157,7 @@ class Desk:
             return None
         return held
 
-    # ------------------------------------------------------------------------ on the store's thread
+    # On the store's thread.
 
     def _recount(self, held: Held) -> Held | None:
         """Bring what a handle answers to ``Length`` up to date; gives it if its view has news."""

@@ -178,7 +178,7 @@ def forwarded(message: MailPart, sender: str, to: str) -> tuple[list[tuple[str, 
     return fields, Part(parts, "multipart", "mixed")
 
 
-# -------------------------------------------------------------------------------------- recipients
+# Recipients.
 
 
 def recipients_of(

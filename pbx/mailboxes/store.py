@@ -95,7 +95,7 @@ class MailStore:
         self._catalogs: OrderedDict[str, _Tracked[Catalog]] = OrderedDict()
         self._boxes: OrderedDict[str, _Tracked[Messages]] = OrderedDict()
 
-    # -------------------------------------------------------------------------------- the catalog
+    # The catalog.
 
     def catalog(self, account: str) -> Catalog:
         """The mailboxes of an account as of now; not to be changed."""
@@ -172,7 +172,7 @@ class MailStore:
             self._on_catalog(account, lambda catalog: _missing_inbox(catalog, now_s), "")
         raise LogUnavailable(f"the INBOX of {account} comes and goes; try again later")
 
-    # -------------------------------------------------------------------------------- the messages
+    # The messages.
 
     def messages(self, account: str, number: int) -> Messages:
         """The messages of a mailbox as of now; not to be changed."""
@@ -341,7 +341,7 @@ class MailStore:
             raise DomainError("there is no such message")
         return self._bodies.get(StoredBody(message.content.sha256, message.content.key))
 
-    # --------------------------------------------------------------------------------------- parts
+    # Parts.
 
     def _require_account(self, account: str) -> None:
         if not self.settings.exists(account):

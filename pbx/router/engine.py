@@ -194,7 +194,7 @@ def _assigned(local: str, state: RoutingState) -> Address | None:
     return None
 
 
-# ------------------------------------------------------------------------------ a local domain
+# A local domain.
 
 
 def _local(
@@ -381,7 +381,7 @@ def _unknown(
     )
 
 
-# ------------------------------------------------------------------------------- elsewhere
+# Elsewhere.
 
 
 def _elsewhere(
@@ -445,7 +445,7 @@ def _refused(at: Address, steps: list[Step], status: int, reason: str) -> Route:
     return Route(Outcome.REFUSED, at, tuple(steps), status=status, reason=reason)
 
 
-# ------------------------------------------------------------------------------------ groups
+# Groups.
 
 
 def fan_out(group: Route, kind: Kind, state: RoutingState, *, caller: str = "") -> Iterator[Route]:

@@ -313,7 +313,7 @@ def test_tls_uses_the_certificate_of_the_server(tmp_path: Path) -> None:
             assert json.load(answer)["events"]
 
 
-# -------------------------------------------------------------------------------------- webhooks
+# Webhooks.
 
 
 @pytest.mark.needs("sipp")

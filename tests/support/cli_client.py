@@ -42,7 +42,7 @@ class Reply:
     has_value: bool = False
 
 
-# --------------------------------------------------------------------------------------- the format
+# The format.
 
 
 class _Scanner:
@@ -233,7 +233,7 @@ def write_object(value: Any) -> str:
     return '"' + escaped.replace("\r", "\\r").replace("\n", "\\e") + '"'
 
 
-# ------------------------------------------------------------------------------------ the protocol
+# The protocol.
 
 
 class ReplyReader:

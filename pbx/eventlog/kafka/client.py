@@ -106,7 +106,7 @@ class DecisionClient:
         with contextlib.suppress(OSError):
             os.close(self._wake_out)
 
-    # ---------------------------------------------------------------------- the client's thread
+    # The client's thread.
 
     def _run(self) -> None:
         frames = Frames()

@@ -68,7 +68,7 @@ class ClusterLog(EmbeddedLog):
         found = self._query("SELECT value FROM cluster WHERE name = ?", (name,))
         return float(found[0][0]) if found else default
 
-    # ------------------------------------------------------------------------------- appending
+    # Appending.
 
     def append(
         self, stream: str, expected_version: int, events: Sequence[Event], meta: Meta
@@ -142,7 +142,7 @@ class ClusterLog(EmbeddedLog):
         self._client.close()
         super().close()
 
-    # -------------------------------------------------------------------------- by partitions
+    # By partitions.
 
     def partitions(self) -> list[str]:
         """Names of the partitions, such as ``pbx.calls/3``: the same on all nodes."""

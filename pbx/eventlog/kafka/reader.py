@@ -100,7 +100,7 @@ class Reader:
                 return False
         return True
 
-    # -------------------------------------------------------------------------------- the thread
+    # The thread.
 
     def _run(self) -> None:
         replica = Replica(self._path)

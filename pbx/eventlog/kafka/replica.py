@@ -220,7 +220,7 @@ class Replica:
         """Of this node."""
         return self._lanes.get((partition, self.writer))
 
-    # --------------------------------------------------------------------------------- applying
+    # Applying.
 
     def apply(self, batch: Sequence[Met]) -> list[Own]:
         """Fold a batch and store what it has; returns what became of this node's own records.

@@ -129,7 +129,7 @@ class Shipper:
         self.sessions = 0
         self._partition_of = lru_cache(maxsize=10_000)(self._partition_of_stream)
 
-    # ------------------------------------------------------------------ from the other threads
+    # From the other threads.
 
     def start(self) -> None:
         """Begin to send."""
@@ -233,7 +233,7 @@ class Shipper:
         session = self._session
         return session.number if session is not None and session.live else 0
 
-    # ------------------------------------------------------------------------- the shipper's thread
+    # The shipper's thread.
 
     def _run(self) -> None:
         journal = Journal(self._path)

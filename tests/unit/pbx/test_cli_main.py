@@ -31,7 +31,7 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(variable)
 
 
-# ------------------------------------------------------------------------------- domains, accounts
+# Domains, accounts.
 
 
 def test_domains(run: Pbx) -> None:
@@ -152,7 +152,7 @@ def test_a_listing_of_no_server_says_how_to_start_one(run: Pbx) -> None:
     assert f"pbx serve --data {run.data}" in run.refused("domain", "list")
 
 
-# ----------------------------------------------------------------------------------------- settings
+# Settings.
 
 
 def test_settings_prints_a_file_that_sets_what_it_shows(run: Pbx) -> None:
@@ -197,7 +197,7 @@ def test_wrong_settings_refuse_every_command(run: Pbx, monkeypatch: pytest.Monke
     assert "did you mean RINGLOG_SIP__T1_S?" in run.refused("domain", "list")
 
 
-# -------------------------------------------------------------------------------------------- serve
+# Serve.
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_a_wrong_listener_is_told_the_form(capsys: pytest.CaptureFixture[str]) -
     assert '\'localhost:5060\' is not "HOST:PORT/udp", "HOST:PORT/tcp"' in capsys.readouterr().err
 
 
-# --------------------------------------------------------------------------------------------- demo
+# Demo.
 
 
 def test_the_demo_makes_two_accounts_once(
@@ -291,7 +291,7 @@ def test_the_demo_names_an_address_phones_can_type(
     assert "server ::\n" not in capsys.readouterr().out
 
 
-# --------------------------------------------------------------------------------------------- rest
+# Rest.
 
 
 def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:

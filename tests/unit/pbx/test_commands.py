@@ -46,7 +46,7 @@ def create_a(state: DomainState) -> Sequence[Event]:
     return decide_create_domain(state, "a.example", [])
 
 
-# ----------------------------------------------------------------------------------------- execute
+# Execute.
 
 
 def test_a_decision_is_appended_and_loaded_again(log: MemoryLog) -> None:
@@ -90,7 +90,7 @@ def test_a_stream_that_never_holds_still_is_given_up(log: MemoryLog) -> None:
     assert tries == MAX_TRIES
 
 
-# ---------------------------------------------------------------------------------------- passwords
+# Passwords.
 
 
 def test_digest_secrets_are_those_of_rfc_7616() -> None:
@@ -108,7 +108,7 @@ def test_what_cannot_be_a_password(password: str) -> None:
         digest_secrets("alice", "example.com", password)
 
 
-# ----------------------------------------------------------------------------------- administration
+# Administration.
 
 
 def test_an_account_needs_its_domain(administrate: Administration) -> None:
@@ -177,7 +177,7 @@ def test_a_domain_with_accounts_cannot_be_deleted(administrate: Administration) 
         administrate.delete_domain("a.example")
 
 
-# --------------------------------------------------------------------------------------- inventory
+# Inventory.
 
 
 def test_the_inventory_has_what_exists_in_order_of_creation(

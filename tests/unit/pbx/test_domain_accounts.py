@@ -47,7 +47,7 @@ def folded(events: list[Event], state: AccountState = NO_ACCOUNT) -> AccountStat
     return state
 
 
-# ------------------------------------------------------------------------------------------ names
+# Names.
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_streams() -> None:
     assert account_stream("alice", "example.com") == "account/alice@example.com"
 
 
-# ---------------------------------------------------------------------------------------- domains
+# Domains.
 
 
 def test_a_domain_is_created_once_and_may_be_created_again_after_its_end() -> None:
@@ -149,7 +149,7 @@ def test_folds_ignore_what_they_do_not_know() -> None:
     assert evolve_account(ALICE, other) == ALICE
 
 
-# --------------------------------------------------------------------------------------- accounts
+# Accounts.
 
 
 def test_an_account_and_its_password_come_in_one_append() -> None:

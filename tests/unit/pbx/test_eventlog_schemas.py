@@ -73,7 +73,7 @@ def test_writing_drops_the_schemas_of_types_that_are_gone(tmp_path: Path) -> Non
     assert (tmp_path / "other.json").exists()
 
 
-# ------------------------------------------------------------------------------- what they promise
+# What they promise.
 
 
 @pytest.mark.parametrize("name", sorted(schema_files()))
@@ -140,7 +140,7 @@ def test_a_sealed_field_says_so() -> None:
     assert json.loads(envelope("1", next(log.read())))["data"]["ha1_md5"] == "[sealed]"
 
 
-# -------------------------------------------------------------------------------------- AsyncAPI
+# AsyncAPI.
 
 
 def test_the_asyncapi_document_hangs_together() -> None:
@@ -191,7 +191,7 @@ def references(part: Any) -> list[str]:
     return own + [found for each in part.values() for found in references(each)]
 
 
-# --------------------------------------------------------------------------------- compatibility
+# Compatibility.
 
 
 def schemas_of(struct: type[Event], category: str = "pbx.calls") -> dict[str, Any]:

@@ -274,7 +274,7 @@ def test_verdicts_are_remembered_for_a_while(
         assert count == 3
 
 
-# --------------------------------------------------------------------------- joining a cluster
+# Joining a cluster.
 
 
 def test_a_log_that_joined_is_no_embedded_log_any_more(tmp_path: Path) -> None:
@@ -309,7 +309,7 @@ def test_the_first_node_brings_its_log_along(kafka: FakeKafka, tmp_path: Path) -
     b.close()
 
 
-# ----------------------------------------------------------------------------- by partitions
+# By partitions.
 
 
 def test_a_partition_is_the_same_on_every_node(node: MakeNode) -> None:

@@ -168,7 +168,7 @@ def test_rules_of_a_newer_version() -> None:
     assert len(errors) == 1
 
 
-# ------------------------------------------------------------------------------------ command line
+# Command line.
 
 
 class Pbx:

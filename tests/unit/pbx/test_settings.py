@@ -43,7 +43,7 @@ def refused(**sources: object) -> list[str]:
     return str(caught.value).splitlines()
 
 
-# --------------------------------------------------------------------------------- declarations
+# Declarations.
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.section}.{row.name}")
@@ -93,7 +93,7 @@ def test_settings_are_frozen() -> None:
         Settings().server.node = "other"  # type: ignore[misc]
 
 
-# ----------------------------------------------------------------------------------------- file
+# File.
 
 
 def test_a_file_sets_what_it_names_and_nothing_else(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_key_outside_a_section_is_refused(tmp_path: Path) -> None:
     assert line.startswith("t1_s: a key outside a section; write it below one of [server], [sip]")
 
 
-# ---------------------------------------------------------------------------------- unknown names
+# Unknown names.
 
 
 def test_an_unknown_key_gets_the_nearest_known_name() -> None:
@@ -156,7 +156,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
     assert len(lines) == 3
 
 
-# ------------------------------------------------------------------------------------ wrong values
+# Wrong values.
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_values_that_contradict_each_other_are_refused(
     assert refused(overrides=overrides) == [line]
 
 
-# ----------------------------------------------------------------------------------- environment
+# Environment.
 
 
 def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path: Path) -> None:
@@ -312,7 +312,7 @@ def test_an_unknown_variable_gets_the_nearest_known_name() -> None:
     assert line == "RINGLOG_SIP__T1: no such setting; did you mean RINGLOG_SIP__T1_S?"
 
 
-# ------------------------------------------------------------------------------------------ forms
+# Forms.
 
 
 @pytest.mark.parametrize(

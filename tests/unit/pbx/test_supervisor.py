@@ -55,7 +55,7 @@ def running(now: float = 0.0) -> Supervisor:
     return supervisor
 
 
-# ------------------------------------------------------------------------------------------ start
+# Start.
 
 
 def test_a_role_starts_when_what_it_needs_is_ready() -> None:
@@ -101,7 +101,7 @@ def test_reports_out_of_place_change_nothing() -> None:
     assert supervisor.listening("signal") == []
 
 
-# ------------------------------------------------------------------------- roles beside the calls
+# Roles beside the calls.
 
 
 SIDE = [*PLANS, RolePlan("web", needs=("signal",), stop_phase=1, vital=False)]
@@ -172,7 +172,7 @@ def test_a_listener_that_is_opened_later_is_said_then() -> None:
     assert supervisor.actions() == [Say("listening admin 192.0.2.1:8010/http")]
 
 
-# ------------------------------------------------------------------------------------- not starting
+# Not starting.
 
 
 def test_a_fatal_report_ends_the_start_with_its_reason() -> None:
@@ -222,7 +222,7 @@ def test_a_role_that_hangs_at_its_start_is_killed_and_tried_again() -> None:
     assert done(supervisor.actions()) == [Spawn("media")]
 
 
-# ------------------------------------------------------------------------------------------ restart
+# Restart.
 
 
 def test_a_role_that_was_ready_is_restarted_for_ever_with_growing_pauses() -> None:
@@ -281,7 +281,7 @@ def test_the_operator_reads_how_a_role_ended(code: int, words: str) -> None:
     assert told(supervisor.actions()) == [f"signal ended ({words}); starting it again in 0.1 s"]
 
 
-# ------------------------------------------------------------------------------------------- reload
+# Reload.
 
 
 def test_a_reload_reaches_the_roles_that_can_and_are_up() -> None:
@@ -296,7 +296,7 @@ def test_a_reload_reaches_the_roles_that_can_and_are_up() -> None:
     assert supervisor.actions() == [Kill("signal", SIGHUP)]
 
 
-# --------------------------------------------------------------------------------------------- stop
+# Stop.
 
 
 def test_a_stop_goes_phase_by_phase() -> None:
