@@ -24,6 +24,9 @@ SPAWN = "spawn"
 COMMAND = "command"
 """Causes of a start."""
 
+INTERRUPTED = "interrupted"
+"""Reason of an end that the next start of the node wrote: the server was killed meanwhile."""
+
 
 def application_stream(task_id: str) -> str:
     """Where the story of a task is."""
@@ -125,9 +128,10 @@ class ApplicationEnded(Event):
     """The task is over: the last event of its stream."""
 
     reason: str
-    """``return`` ``stop`` ``exception`` ``killed``."""
+    """``return`` ``stop`` ``exception`` ``killed`` ``interrupted``."""
     ended_by: str = ""
-    """``caller``: the peer hung up before; ``program``; ``server``: it failed or was killed."""
+    """``caller``: the peer hung up before; ``program``; ``server``: it failed, was
+    killed, or ended with the server."""
     menu: str = ""
     """The last prompt the caller heard: where somebody who hung up was lost."""
     choices: int = 0

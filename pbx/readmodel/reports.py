@@ -1,6 +1,7 @@
 """Reports on call records: the views of the read model by name, and what may be asked of them.
 
-The views themselves are in ``migrations/versions`` (``0004_reports.py``, ``0012_ivr.py``), so that
+The views themselves are in ``migrations/versions`` (``0004_reports.py``, ``0012_ivr.py``,
+``0013_interrupted_programs.py``), so that
 they are there for any SQL client. Used by ``pbx report`` (and later by the web).
 """
 

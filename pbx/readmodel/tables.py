@@ -23,7 +23,7 @@ from sqlalchemy import (
     text,
 )
 
-HEAD_REVISION: Final = "0012"
+HEAD_REVISION: Final = "0013"
 """The migration these tables belong to; opening a read model compares before loading Alembic."""
 
 metadata = MetaData(
@@ -384,7 +384,7 @@ ivr_tasks = Table(
     _flag("forwarded"),  # transferred, or joined with another task
     _big("end_ns"),  # 0 while it runs
     _number("in_program_ms"),  # start to end
-    _text("reason"),  # return stop exception killed
+    _text("reason"),  # return stop exception killed interrupted
     _text("ended_by"),  # caller program server
     _text("last_menu"),
     _number("choices"),
@@ -394,6 +394,12 @@ ivr_tasks = Table(
     _number("failure_line"),
     Index(None, "start_ns"),
     Index(None, "call_id"),
+    Index(
+        "ix_ivr_tasks_open",
+        "node",
+        sqlite_where=text("end_ns = 0"),
+        postgresql_where=text("end_ns = 0"),
+    ),
 )
 """Each run of a program (:mod:`pbx.readmodel.projections.ivr`)."""
 

@@ -1,4 +1,4 @@
-"""What the read model knows of bindings and open calls, for a server that starts.
+"""What the read model knows of bindings, open calls and programs, for a server that starts.
 
 Reads ``readmodel.sqlite3`` as the project role left it and feeds :mod:`pbx.signal.restore`, which
 folds the log's tail after it. Straight from SQLite: loading SQLAlchemy would cost the signal role a
@@ -19,13 +19,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from pbx.domain.applications import application_stream
 from pbx.eventlog import START, EventLog, Position
 from sip.registrar import Binding
 
 log = logging.getLogger("pbx.signal")
 
 FILE: Final = "readmodel.sqlite3"
-REVISION: Final = "0012"
+REVISION: Final = "0013"
 """Of the tables read here; a test compares it with theirs."""
 _BUSY_S: Final = 2.0
 
@@ -55,15 +56,23 @@ class ProjectedCalls(NamedTuple):
     streams: list[str]
 
 
+class ProjectedTasks(NamedTuple):
+    """Programs of a node without an end, as of a position."""
+
+    position: Position
+    streams: list[str]
+
+
 class Projected(NamedTuple):
     """Each part stands alone: its projection may be behind the other's."""
 
     bindings: ProjectedBindings | None = None
     calls: ProjectedCalls | None = None
+    tasks: ProjectedTasks | None = None
 
 
 def read_projected(data: Path, event_log: EventLog, node: str) -> Projected:
-    """What can be used of the read model in `data`; of `node` only the calls."""
+    """What can be used of the read model in `data`; of `node` only calls and programs."""
     path = data / FILE
     if not path.exists():
         return Projected()
@@ -88,7 +97,7 @@ def _read(database: sqlite3.Connection, event_log: EventLog, node: str) -> Proje
     if revision != REVISION:
         return Projected()
     at = dict(_usable(database, event_log))
-    bindings = calls = None
+    bindings = calls = tasks = None
     if "bindings" in at:
         bindings = _bindings(database, at["bindings"])
     if "calls" in at:
@@ -96,7 +105,12 @@ def _read(database: sqlite3.Connection, event_log: EventLog, node: str) -> Proje
             "SELECT call_id FROM calls WHERE end_ns = 0 AND node = ? ORDER BY call_id", (node,)
         )
         calls = ProjectedCalls(at["calls"], [f"call/{call_id}" for (call_id,) in rows])
-    return Projected(bindings, calls)
+    if "ivr" in at:
+        rows = database.execute(
+            "SELECT task_id FROM ivr_tasks WHERE end_ns = 0 AND node = ? ORDER BY task_id", (node,)
+        )
+        tasks = ProjectedTasks(at["ivr"], [application_stream(task_id) for (task_id,) in rows])
+    return Projected(bindings, calls, tasks)
 
 
 def _usable(database: sqlite3.Connection, event_log: EventLog) -> Iterator[tuple[str, Position]]:

@@ -3,8 +3,9 @@
 Accounts and domains are looked up when they are needed, in the configuration database, which is
 level before (:mod:`pbx.configdb`). Bindings and calls without an end come from the read model as of
 its checkpoint, and the log's tail after it is folded on top: the result is that of folding the
-whole log, which is what happens without a usable read model (:mod:`pbx.signal.projected`). Calls of
-this node that have no end get one (:mod:`pbx.calls.recovery`): their node died.
+whole log, which is what happens without a usable read model (:mod:`pbx.signal.projected`). Calls
+and programs of this node that have no end get one (:mod:`pbx.calls.recovery`,
+:mod:`pbx.voice.recovery`): their node died.
 """
 
 from __future__ import annotations
@@ -19,8 +20,16 @@ from pbx.calls import recovery
 from pbx.calls.locations import Locations
 from pbx.calls.node import SignalNode
 from pbx.domain import blacklist
+from pbx.domain.applications import APPLICATIONS
 from pbx.eventlog import START, Conflict, EventLog, Meta, Position
-from pbx.signal.projected import ProjectedBindings, ProjectedCalls, read_projected
+from pbx.signal.projected import (
+    Projected,
+    ProjectedBindings,
+    ProjectedCalls,
+    ProjectedTasks,
+    read_projected,
+)
+from pbx.voice import recovery as voice_recovery
 
 log = logging.getLogger("pbx.signal")
 
@@ -73,8 +82,18 @@ def restore(
         restore_bindings(event_log, node.locations, None, owners=True)
     else:
         restore_bindings(event_log, node.locations, projected.bindings)
-    _close(event_log, name, open_calls(event_log, name, projected.calls))
+    close_orphans(event_log, name, projected)
     return position
+
+
+def close_orphans(event_log: EventLog, node: str, projected: Projected) -> None:
+    """Append the ends of the calls and programs that died with an earlier run of `node`."""
+    calls = open_calls(event_log, node, projected.calls)
+    programs = open_tasks(event_log, node, projected.tasks)
+    if calls or programs:
+        died_ns = recovery.last_alive_ns(islice(event_log.read_back(), _TAIL), node)
+        _close_tasks(event_log, node, programs, died_ns)
+        _close(event_log, node, calls, died_ns)
 
 
 def restore_bindings(
@@ -107,11 +126,39 @@ def open_calls(event_log: EventLog, node: str, projected: ProjectedCalls | None)
     return recovery.open_calls(tail, node, known)
 
 
-def _close(event_log: EventLog, node: str, orphans: list[str]) -> None:
+def open_tasks(event_log: EventLog, node: str, projected: ProjectedTasks | None) -> list[str]:
+    """Streams of the programs of `node` that have no end in the log."""
+    after, known = (START, []) if projected is None else projected
+    tail = event_log.read(after, category=APPLICATIONS, types=voice_recovery.TYPES)
+    return voice_recovery.open_tasks(tail, node, known)
+
+
+def _close_tasks(event_log: EventLog, node: str, orphans: list[str], died_ns: int) -> None:
+    """Append the end of programs that died with an earlier run of this node."""
+    closed = 0
+    for stream in orphans:
+        records = list(event_log.read_stream(stream))
+        event = voice_recovery.closing_event(records, died_ns)
+        if event is None:
+            continue
+        meta = Meta(
+            actor=f"node:{node}",
+            correlation=records[0].correlation,
+            tenant=records[0].tenant,
+        )
+        try:
+            event_log.append(stream, records[-1].version, [event], meta)
+            closed += 1
+        except Conflict:
+            log.warning("%s was closed by somebody else", stream)
+    if closed:
+        log.info("closed %d programs that an earlier run left open", closed)
+
+
+def _close(event_log: EventLog, node: str, orphans: list[str], died_ns: int) -> None:
     """Append the end of calls that died with an earlier run of this node."""
     if not orphans:
         return
-    died_ns = recovery.last_alive_ns(islice(event_log.read_back(), _TAIL), node)
     closed = 0
     for stream in orphans:
         records = list(event_log.read_stream(stream))

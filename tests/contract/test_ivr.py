@@ -17,6 +17,7 @@ from pbx.readmodel import Projector, all_projections
 from pbx.readmodel.database import Database
 from pbx.readmodel.reports import REPORTS, report
 from pbx.readmodel.tables import calls, cdrs, ivr_inputs, ivr_tasks
+from pbx.voice import recovery
 from tests.support.clock import VirtualClock
 
 START_NS = 1_893_456_000_000_000_000
@@ -135,17 +136,20 @@ def test_the_reports(bench: Bench) -> None:
         {
             "day": "2030-01-01", "tenant": "example.org", "program": "broken", "runs": 1,
             "calls": 1, "answered": 0, "answer_mean_s": 0.0, "in_program_mean_s": 0.01,
-            "hung_up": 0, "forwarded": 0, "killed": 0, "failed": 1, "running": 0,
+            "hung_up": 0, "forwarded": 0, "killed": 0, "failed": 1, "interrupted": 0,
+            "running": 0,
         },
         {
             "day": "2030-01-01", "tenant": "example.org", "program": "pbx", "runs": 3,
             "calls": 3, "answered": 3, "answer_mean_s": 0.3, "in_program_mean_s": 8.267,
-            "hung_up": 1, "forwarded": 2, "killed": 0, "failed": 0, "running": 0,
+            "hung_up": 1, "forwarded": 2, "killed": 0, "failed": 0, "interrupted": 0,
+            "running": 0,
         },
         {
             "day": "2030-01-02", "tenant": "example.org", "program": "pbx", "runs": 1,
             "calls": 0, "answered": 0, "answer_mean_s": 0.0, "in_program_mean_s": 0.0,
-            "hung_up": 0, "forwarded": 0, "killed": 0, "failed": 0, "running": 1,
+            "hung_up": 0, "forwarded": 0, "killed": 0, "failed": 0, "interrupted": 0,
+            "running": 1,
         },
     ]  # fmt: skip
     paths = bench.report("ivr-paths", application="pbx")
@@ -169,6 +173,26 @@ def test_the_reports(bench: Bench) -> None:
     assert {name for name in REPORTS if name.startswith("ivr-")} == {
         "ivr-applications", "ivr-paths", "ivr-drop-offs", "ivr-choices", "ivr-failures",
     }  # fmt: skip
+
+
+def test_programs_of_a_node_that_was_killed_are_closed(bench: Bench) -> None:
+    """By the next start, as of the last sign of life; how late that start is does not matter."""
+    bench.write("T1", started("T1"), chose("welcome", "1", 2_000), time_ns=START_NS)
+    bench.write("T2", started("T2"), ended(1_000))
+    assert recovery.open_tasks(bench.log.read(), "n1") == ["application/T1"]
+    assert recovery.open_tasks(bench.log.read(), "n2") == [], "that is another node's"
+    stream = list(bench.log.read_stream("application/T1"))
+    event = recovery.closing_event(stream, START_NS + 7_000 * MS)
+    assert event is not None
+    bench.log.append("application/T1", stream[-1].version, [event], Meta(time_ns=START_NS + DAY_NS))
+    assert recovery.open_tasks(bench.log.read(), "n1") == []
+    row = next(row for row in bench.rows(ivr_tasks) if row["task_id"] == "T1")
+    assert (row["reason"], row["ended_by"]) == ("interrupted", "server")
+    assert (row["end_ns"], row["in_program_ms"]) == (START_NS + 7_000 * MS, 7_000)
+    assert (row["last_menu"], row["choices"]) == ("welcome", 1)
+    (told,) = bench.report("ivr-applications")
+    assert (told["runs"], told["interrupted"], told["killed"], told["running"]) == (2, 1, 0, 0)
+    assert recovery.closing_event(list(bench.log.read_stream("application/T1")), 0) is None
 
 
 def random_story(random: Random, task: str) -> list[Event]:

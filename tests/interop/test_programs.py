@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.interop.conftest import SETTINGS, PhoneOf, with_accounts
+from tests.interop.peers.processes import await_condition
 from tests.interop.peers.raw_phone import RawPhone
 from tests.support.phones import PjsuaPhone, assert_talking, listen
 from tests.support.rtp_peer import rtp
@@ -292,6 +293,12 @@ def test_killed_signalling_leaves_complete_records(
     assert [len(row["legs"]) for row in made] == [2, 2]
     alice.hangup(call)
     bob.hangup(incoming)
+
+    def closed() -> bool:
+        rows = json.loads(server.run("ivr", "report", "applications", "--json"))["applications"]
+        return not any(row["running"] for row in rows) and any(row["interrupted"] for row in rows)
+
+    await_condition(closed, "the end of the programs")
 
 
 def test_the_media_process_comes_back_under_a_program(

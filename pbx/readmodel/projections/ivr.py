@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, case, update
+from sqlalchemy import BigInteger, Connection, bindparam, case, update
 
 from pbx.domain import applications as a
 from pbx.eventlog import Record
@@ -17,6 +17,7 @@ from pbx.readmodel.tables import ivr_inputs, ivr_tasks
 
 UNTOLD: Final = "?"
 """In a path: something was pressed that is not told."""
+_NS_PER_MS: Final = 1_000_000
 
 _KEY = ivr_tasks.c.task_id == bindparam("key")
 _ANSWERED = update(ivr_tasks).where(_KEY).values(answered=True, answer_ms=bindparam("answer_ms"))
@@ -41,16 +42,19 @@ _FAILED = (
         failure_line=bindparam("failure_line"),
     )
 )
-_ENDED = (
+_END: Final = {
+    "in_program_ms": bindparam("in_program_ms"),
+    "reason": bindparam("reason"),
+    "ended_by": bindparam("ended_by"),
+    "last_menu": bindparam("last_menu"),
+}
+_ENDED = update(ivr_tasks).where(_KEY).values(end_ns=bindparam("end_ns"), **_END)
+# The end of a task that died with its node is written when that starts again, which may be much
+# later; how long it ran is told.
+_INTERRUPTED = (
     update(ivr_tasks)
     .where(_KEY)
-    .values(
-        end_ns=bindparam("end_ns"),
-        in_program_ms=bindparam("in_program_ms"),
-        reason=bindparam("reason"),
-        ended_by=bindparam("ended_by"),
-        last_menu=bindparam("last_menu"),
-    )
+    .values(end_ns=ivr_tasks.c.start_ns + bindparam("ran_ns", type_=BigInteger), **_END)
 )
 
 
@@ -95,10 +99,16 @@ class IvrProjection(ProjectionBase):
                     failure_line=event.line,
                 )
             case a.ApplicationEnded():
+                interrupted = event.reason == a.INTERRUPTED
+                when = (
+                    {"ran_ns": event.elapsed_ms * _NS_PER_MS}
+                    if interrupted
+                    else {"end_ns": record.time_ns}
+                )
                 add(
-                    _ENDED,
+                    _INTERRUPTED if interrupted else _ENDED,
                     key=key,
-                    end_ns=record.time_ns,
+                    **when,
                     in_program_ms=event.elapsed_ms,
                     reason=event.reason,
                     ended_by=event.ended_by,

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from pbx.domain.accounts import DomainCreated
+from pbx.domain.applications import ApplicationAnswered, ApplicationEnded, ApplicationStarted
 from pbx.domain.bindings import BindingAdded
 from pbx.domain.calls import CallStarted
-from pbx.eventlog import EmbeddedLog, MemoryLog, Meta, UnknownEvent, open_log
+from pbx.eventlog import ANY_VERSION, EmbeddedLog, MemoryLog, Meta, UnknownEvent, open_log
+from pbx.kernel.events import Event
 from pbx.readmodel import make_projector, open_read_model, skip_event
 from pbx.readmodel.database import READ_MODEL_FILE, Database
 from pbx.readmodel.tables import HEAD_REVISION
 from pbx.signal import projected
 from pbx.signal.projected import Projected, read_projected
+from pbx.signal.restore import close_orphans
 
 ADDRESS = "al@example.org"
 ADDED = BindingAdded(
@@ -146,3 +150,41 @@ def test_the_file_of_a_server_that_was_killed_is_read(
     found = read_projected(copy, log, "n1")
     assert found.bindings is not None
     assert ADDRESS in found.bindings.bindings
+
+
+@pytest.mark.parametrize("with_read_model", [False, True])
+def test_programs_of_the_run_before_are_closed(
+    tmp_path: Path, log: EmbeddedLog, with_read_model: bool
+) -> None:
+    """Tasks that died with the server end with it, whether or not tables know of them; those that
+    ended, and those of other nodes, are left alone."""
+
+    def write(task: str, *events: Event, node: str = "") -> None:
+        meta = Meta(correlation="call-1", tenant="example.org", node=node)
+        log.append(f"application/{task}", ANY_VERSION, events, meta)
+
+    write("T1", ApplicationStarted(task_id="T1", program="pbx"), ApplicationAnswered(elapsed_ms=9))
+    write("T2", ApplicationStarted(task_id="T2", program="pbx"), ApplicationEnded(reason="stop"))
+    write("T3", ApplicationStarted(task_id="T3", program="pbx"), node="n2")
+    if with_read_model:
+        with closing(open_read_model(tmp_path)) as database:
+            make_projector(log, database).catch_up(log.head())
+        found = read_projected(tmp_path, log, "n1")
+        assert found.tasks == (log.head(), ["application/T1"])
+    write("T4", ApplicationStarted(task_id="T4", program="queue"))  # after the checkpoint
+    for _ in range(2):  # the second start finds nothing to do
+        close_orphans(log, "n1", read_projected(tmp_path, log, "n1"))
+        ends = {
+            task: [
+                record
+                for record in log.read_stream(f"application/{task}")
+                if isinstance(record.event, ApplicationEnded)
+            ]
+            for task in ("T1", "T2", "T3", "T4")
+        }
+        assert [len(found) for found in ends.values()] == [1, 1, 0, 1]
+        (end,) = ends["T1"]
+        assert isinstance(end.event, ApplicationEnded)
+        assert (end.event.reason, end.event.ended_by) == ("interrupted", "server")
+        assert (end.version, end.correlation, end.tenant) == (3, "call-1", "example.org")
+        assert end.actor == "node:n1"
