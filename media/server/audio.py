@@ -74,8 +74,17 @@ class _Writing:
 class AudioService:
     """All hosted parties of one media process."""
 
-    def __init__(self, config: AudioConfig, relay: Relay, exchange: Exchange, rng: Rng) -> None:
+    def __init__(
+        self,
+        config: AudioConfig,
+        relay: Relay,
+        exchange: Exchange,
+        rng: Rng,
+        make_writer: Callable[[], RecordingWriter] = RecordingWriter,
+    ) -> None:
+        """`make_writer` makes what writes recordings, when the first one begins."""
         self._config = config
+        self._make_writer = make_writer
         self.graph = AudioGraph(
             relay, np.random.default_rng(rng.getrandbits(64)), config.opus_rate_hz
         )
@@ -237,7 +246,7 @@ class AudioService:
         )
         recorder = Recorder(options, leg.bank.rate_hz)
         if self._writer is None:
-            self._writer = RecordingWriter()
+            self._writer = self._make_writer()
         writer = self._writer.open(path, recorder.rate_hz, recorder.channels)
         leg.recorder = recorder
         call = self._calls.get(leg.key[0])

@@ -22,6 +22,7 @@ from pbx.domain.calls import (
     LegEnded,
 )
 from pbx.kernel.events import Event
+from tests.simulation.programmed import program_breaches
 from tests.simulation.readmodel import compare_read_models
 from tests.simulation.ruled import group_breaches, rule_breaches
 from tests.simulation.world import DOMAIN, World
@@ -155,6 +156,7 @@ def judge(world: World) -> list[Breach]:
     for plan in world.plans:
         breaches += [Breach(text, plan) for text in _judge_plan(world, plan, by_call_id)]
     breaches += [Breach(text) for text in world.providers.left_behind()]
+    breaches += [Breach(text) for text in program_breaches(world)]
     breaches += [Breach(text) for text in leftovers(world)]
     breaches += [Breach(text) for text in compare_read_models(world, told)]
     return breaches

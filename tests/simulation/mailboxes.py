@@ -2,7 +2,7 @@
 
 The judge shares no fold with the product: it reads the events by itself. `accepted` is what the
 programs (or whoever stores) were told is stored: each of those is there once and only once, or was
-removed by an event; nothing is there that nobody was told of, unless a crash came between.
+removed by an event; nothing is there that nobody was told of, unless a crash met its delivery.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ def broken_mailboxes(
     log: EventLog,
     *,
     accepted: Mapping[str, Iterable[str]] | None = None,
-    excused: bool = False,
+    doubtful: Mapping[str, Iterable[str]] | None = None,
     opens: Callable[[str, str], bytes] | None = None,
     rows: Rows | None = None,
 ) -> list[str]:
     """What is wrong with the mailboxes of a log; an empty list if nothing is.
 
-    `accepted`: tokens of the deliveries that were acknowledged, by account; `excused`: there was a
-    crash, so more may be stored than was acknowledged. `opens` gives the text of a blob and its
-    key; `rows` are those of the table ``messages``.
+    `accepted`: tokens of the deliveries that were acknowledged, by account; `doubtful`: of those
+    that a crash met under way, which may be stored. `opens` gives the text of a blob and its key;
+    `rows` are those of the table ``messages``.
     """
     problems: list[str] = []
     boxes: dict[str, Judged] = {}
@@ -65,7 +65,7 @@ def broken_mailboxes(
             continue
         box = boxes.setdefault(record.stream, Judged())
         problems += [f"{record.stream}: {text}" for text in _judge(box, record.type, event)]
-    problems += _deliveries(boxes, accepted, excused=excused)
+    problems += _deliveries(boxes, accepted, doubtful or {})
     if opens is not None:
         problems += _texts(boxes, opens)
     if rows is not None:
@@ -110,7 +110,9 @@ def _judge(box: Judged, kind: str, event: Any) -> Iterable[str]:
 
 
 def _deliveries(
-    boxes: Mapping[str, Judged], accepted: Mapping[str, Iterable[str]] | None, *, excused: bool
+    boxes: Mapping[str, Judged],
+    accepted: Mapping[str, Iterable[str]] | None,
+    doubtful: Mapping[str, Iterable[str]],
 ) -> Iterable[str]:
     if accepted is None:
         return
@@ -121,9 +123,8 @@ def _deliveries(
         told, there = set(accepted.get(account, ())), stored.get(account, set())
         for token in sorted(told - there):
             yield f"{account}: the delivery {token} was acknowledged and is not there"
-        if not excused:
-            for token in sorted(there - told):
-                yield f"{account}: the delivery {token} is there and was not acknowledged"
+        for token in sorted(there - told - set(doubtful.get(account, ()))):
+            yield f"{account}: the delivery {token} is there and was not acknowledged"
 
 
 def _texts(boxes: Mapping[str, Judged], opens: Callable[[str, str], bytes]) -> Iterable[str]:

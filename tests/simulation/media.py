@@ -20,6 +20,7 @@ from media.server.exchange import Exchange
 from media.server.ports import Rng
 from media.server.service import NgService, ServiceConfig
 from pbx.media_role import PROMPTS
+from tests.simulation.mail import ROOT, MemoryRecordingWriter, Recordings
 from tests.support.clock import Scheduler, Timer
 from tests.support.network import FakeNetwork
 
@@ -36,8 +37,13 @@ MEDIA_TIMEOUT_S = 60.0
 TICK_S: Final = 0.02
 
 
-def _make_audio(relay: Relay, exchange: Exchange, rng: Rng) -> AudioService:
-    return AudioService(AudioConfig(sound_roots=(PROMPTS,)), relay, exchange, rng)
+def _maker(recordings: Recordings) -> Callable[[Relay, Exchange, Rng], AudioService]:
+    config = AudioConfig(sound_roots=(PROMPTS,), recording_root=ROOT)
+
+    def make(relay: Relay, exchange: Exchange, rng: Rng) -> AudioService:
+        return AudioService(config, relay, exchange, rng, lambda: MemoryRecordingWriter(recordings))
+
+    return make
 
 
 class SimulatedRelay:
@@ -115,9 +121,14 @@ class MediaHost:
     """The process of the media service and the link to the signalling process."""
 
     def __init__(
-        self, scheduler: Scheduler, network: FakeNetwork, rng: Random, *, audio: bool = False
+        self,
+        scheduler: Scheduler,
+        network: FakeNetwork,
+        rng: Random,
+        *,
+        recordings: Recordings | None = None,
     ) -> None:
-        """`audio`: it hosts parties, too; recordings are refused, since threads write them."""
+        """`recordings`: it hosts parties, too, and what they say is put there."""
         self._scheduler = scheduler
         self._clock = scheduler.clock
         self._rng = rng
@@ -131,7 +142,7 @@ class MediaHost:
             ),
             self.relay,
             rng,
-            make_audio=_make_audio if audio else None,
+            make_audio=None if recordings is None else _maker(recordings),
         )
         self._ticking = False
         self.client: Callable[[bytes], None] | None = None

@@ -1,5 +1,7 @@
 """Calls that programs answer: attendant, voice mail, queue, transfer, and one that breaks down.
 
+Voice mail and the owner's menu are the shipped programs; the others have their own, short ones.
+
 The called account's rules send its calls to a program. The phones hang up whenever it pleases them,
 so that a program loses its caller at any of its instructions. What the caller hears is no oracle
 here, but everything else is judged: one record a call, nothing left of tasks, dialogs, ports.
@@ -36,15 +38,6 @@ entry main {
     tries += 1;
     input = ReadInput(2);
   end loop;
-}
-"""
-_MAIL: Final = """
-entry main {
-  if(AcceptCall() != null) { stop; }
-  PlayFile("leavemessage");
-  PlayTone(1000, 300);
-  var recording = Record(5), input = ReadInput(5);
-  PlayFile("goodbye");
 }
 """
 _QUEUE: Final = """
@@ -90,7 +83,6 @@ entry main { void(AcceptCall()); void(ReadInput(2)); loop null; end loop; }
 """
 FILES: Final = {
     "simattend.sppr": _ATTEND.encode(),
-    "simmail.sppr": _MAIL.encode(),
     "simqueue.sppr": _QUEUE.encode(),
     "simgive.sppr": _GIVE.encode(),
     "simbroken.sppr": _BROKEN.encode(),
@@ -102,7 +94,11 @@ def _answered_by(plan: Plan, cast: Cast, program: str, domain: str) -> None:
     target = cast.third.user if cast.third is not None else ""
     given = f"{program}{{{target}}}" if target else program
     address = f"{given}#{cast.callee.user}@{domain}"
-    plan.rules[cast.callee.user] = [[100005, "program", [], [["Redirect To", address]]]]
+    _led(plan, cast.callee.user, address)
+
+
+def _led(plan: Plan, user: str, address: str) -> None:
+    plan.rules[user] = [[100005, "program", [], [["Redirect To", address]]]]
     plan.excused = "a program answers"
 
 
@@ -131,9 +127,29 @@ def attendant(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
 
 
 def voicemail(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
-    """Greeting, beep, a message that ends whenever."""
-    _answered_by(plan, cast, "simmail", domain)
-    plan.caller_script = _caller(rng)
+    """Greeting, beep, a message that ends whenever, its menu; keys at any moment."""
+    _led(plan, cast.callee.user, f"voicemail#{cast.callee.user}@{domain}")
+    keys = rng.choice(("", "", "", "1", "#1", "121", "#4", "#3#1", "#*", "##", "7", "**", "6123#"))
+    steps = [Step(0.2, "talk"), Step(rng.uniform(0.5, 8.0), "talk")]
+    steps += [Step(rng.expovariate(0.4), "info", key) for key in keys]
+    steps.append(Step(rng.expovariate(0.2), "bye"))
+    plan.caller_script = CallerScript(steps=tuple(steps))
+
+
+def mailbox(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """The caller's own INBOX: listened to, deleted, forwarded to the callee by its number."""
+    owner = cast.caller.user
+    _led(plan, owner, f"service{{51}}#{owner}@{domain}")
+    plan.callee = owner
+    plan.mail[owner] = rng.randrange(4)
+    number = f"7{plan.number:05d}"
+    plan.aliases[cast.callee.user] = number
+    step = ("1", "1", "2", "7", "7", "0", "3", f"6{number}#", "*")
+    keys = "1" + "".join(rng.choice(step) for _ in range(rng.randrange(8)))
+    pace = rng.choice((0.3, 1.0, 3.0))
+    steps = [Step(0.2, "talk"), *(Step(rng.expovariate(1 / pace), "info", key) for key in keys)]
+    steps.append(Step(rng.expovariate(0.2), "bye"))
+    plan.caller_script = CallerScript(steps=tuple(steps))
 
 
 def queue(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:

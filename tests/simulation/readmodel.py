@@ -33,6 +33,10 @@ _COMPARED = (
     tables.legs,
     tables.cdrs,
     tables.cdr_legs,
+    tables.mailboxes,
+    tables.messages,
+    tables.ivr_tasks,
+    tables.ivr_inputs,
 )
 #: Differences shown.
 _SHOWN = 5

@@ -530,7 +530,8 @@ MIX: tuple[Scenario, ...] = (
 
 PROGRAMS: tuple[Scenario, ...] = (
     Scenario("program-attendant", 4, programs.attendant, third=True),
-    Scenario("program-voicemail", 3, programs.voicemail),
+    Scenario("program-voicemail", 4, programs.voicemail),
+    Scenario("program-mailbox", 3, programs.mailbox),
     Scenario("program-queue", 4, programs.queue, third=True),
     Scenario("program-transfer", 3, programs.transfer, third=True),
     Scenario("program-broken", 1, programs.broken),

@@ -21,15 +21,18 @@ from pbx.calls.stored_directory import StoredDirectory, StoredRulebook
 from pbx.configdb import ConfigDb, Noted
 from pbx.eventlog import MemoryLog, Record
 from pbx.script.environment import Level
-from pbx.script.offline.files import OfflineFiles
+from pbx.script.offline.files import OfflineFiles, wav_milliseconds
 from pbx.script.offline.run import stock_directory
+from pbx.script.runtime.node import TaskNode
 from pbx.signal.restore import restore
 from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
+from pbx.voice.observer import EventObserver
 from sip.core import CloseFlow, EngineConfig, Resolve, Transmit
 from sip.engine import SipEngine
 from sip.flow import Flow, Target
 from tests.simulation import programs
+from tests.simulation.mail import Kept, MailMachine, ProcessMail
 from tests.simulation.media import MediaHost
 from tests.support.clock import Scheduler, Timer
 from tests.support.network import Address, FakeNetwork, Stream
@@ -52,14 +55,32 @@ class NamedSounds:
         return "blank"
 
 
-class NoRecordings:
-    """Nothing is recorded: recordings are written by threads."""
+class KeptRecordings:
+    """Those of the media service; what a program is given is noted for the judge."""
+
+    def __init__(self, process: ServerProcess, machine: MailMachine) -> None:
+        self._process = process
+        self._machine = machine
 
     def file_of(self, name: str) -> str:
-        return f"{name}.wav"
+        return self._machine.recordings.file_of(name)
 
     def take(self, name: str) -> bytes | None:
-        return None
+        data = self._machine.recordings.take(name)
+        voice = self._process.voice
+        given = voice.host.recordings_by_name.get(name) if voice is not None else None
+        if data is not None and given is not None:
+            task = given.task
+            self._machine.kept.append(
+                Kept(
+                    task.task_id,
+                    task.program_name,
+                    task.account or "",
+                    wav_milliseconds(data),
+                    self._process.now,
+                )
+            )
+        return data
 
 
 class ServerProcess:
@@ -98,6 +119,15 @@ class ServerProcess:
         # A cache too small for the accounts of a run: what is forgotten is looked up again.
         self._position = host.config.advance(host.log)
         directory = StoredDirectory(host.config.reader(), host.log.codec.decode, cached=CACHED)
+        self.mail: ProcessMail | None = None
+        if host.programs and self.ng is not None:
+            self.mail = ProcessMail(
+                host.mail,
+                host.scheduler,
+                host.log,
+                healthy=lambda: self.log.healthy,
+                acted=self.pump,
+            )
         self.node = SignalNode(
             self.engine,
             media,
@@ -115,25 +145,44 @@ class ServerProcess:
             directory=directory,
             rulebook=StoredRulebook(directory),
             nonce_secret=host.nonce_secret,
+            messages=self.mail,
         )
         self.trunks = Trunks(self.node)
         self.node.use_trunks(self.trunks)
         self.voice: Voice | None = None
-        if host.programs and self.ng is not None:
+        if self.mail is not None and self.ng is not None:
+            observer = EventObserver(self.log, self._clock)
             self.voice = compose(
                 self.node,
                 self.ng,
                 host.log.read_stream,
                 entropy=rng,
                 sounds=NamedSounds(),
-                recordings=NoRecordings(),
+                recordings=KeptRecordings(self, host.mail),
                 files=OfflineFiles({Level.STOCK: stock_directory()}, extra=programs.FILES),
+                observer=observer,
+                providers=[self.mail.provide(directory, self._tasks, self._wake_tasks)],
+                story=lambda call: observer.of_call(call.journal),
             )
+
+    @property
+    def now(self) -> float:
+        return self._clock.now
+
+    def _tasks(self) -> TaskNode:
+        assert self.voice is not None  # only its tasks ask
+        return self.voice.host.tasks
+
+    def _wake_tasks(self) -> None:
+        if self.voice is not None and self.alive:
+            self.voice.host.wake(self._clock.now)
 
     def configured(self, record: Record) -> None:
         """An administrator changed something: what the signal role does that follows the log."""
         self._host.config.advance(self._host.log)
         self.node.apply(record)
+        if self.voice is not None:
+            self.voice.apply(record)
 
     def start(self) -> None:
         """Fold the log, end the calls of the life before, open for business."""
@@ -149,6 +198,8 @@ class ServerProcess:
         )
         if self.voice is not None:
             self.voice.load(self._host.log, noted[Noted.MEETINGS])
+        if self.mail is not None:
+            self.mail.start()
         self.node.start("simulated", 1, ("udp:sim",), now)
         if self.ng is not None:
             self.ng.start(now)
@@ -160,6 +211,8 @@ class ServerProcess:
         """kill -9: nothing is sent, what was not durable is gone."""
         self.alive = False
         self.log.crash()
+        if self.mail is not None:
+            self.mail.kill()
         self._network.detach(self._host.address)
         self._network.unlisten(self._host.address)
         self._scheduler.cancel(self._timer)
@@ -313,10 +366,11 @@ class ServerHost:
         media: MediaHost | None,
         address: Address = ("10.0.0.1", 5060),
         decide_s: float = 0.002,
-        programs: bool = False,
+        mail: MailMachine | None = None,
     ) -> None:
-        """`programs`: applications are run; `media` must host parties then."""
-        self.programs = programs
+        """`mail`: applications are run, and have mailboxes; `media` must host parties then."""
+        self.programs = mail is not None
+        self.mail = mail if mail is not None else MailMachine(Random(0))
         self.scheduler = scheduler
         self.network = network
         self.log = log

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from hashlib import md5, sha256
 from random import Random
 
+from mail.compose import Part, compose
+from media import wav
 from pbx.domain.accounts import (
     AccountAliasesSet,
     AccountCreated,
@@ -22,8 +24,10 @@ from pbx.domain.objects import GroupCreated, GroupDeleted, GroupSet
 from pbx.domain.rules import RulesChanged, stored
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
 from pbx.kernel.events import Event
+from pbx.mailboxes.store import MailStore
 from pbx.rules import parse_rules
 from tests.simulation import scenarios
+from tests.simulation.mail import MailMachine
 from tests.simulation.media import MediaHost
 from tests.simulation.provider import Providers
 from tests.simulation.readmodel import LiveReadModel
@@ -111,10 +115,15 @@ class World:
         self.network = FakeNetwork(self.scheduler, self.stream("network"))
         self.log = MemoryLog(node="sim", clock=self.clock)
         answered = any(name.startswith("program-") for name in options.names)
+        self.mail = MailMachine(self.stream("mail")) if answered else None
+        """Only where programs answer."""
         self.media = None
         if options.media:
             self.media = MediaHost(
-                self.scheduler, self.network, self.stream("media"), audio=answered
+                self.scheduler,
+                self.network,
+                self.stream("media"),
+                recordings=None if self.mail is None else self.mail.recordings,
             )
         self.server = ServerHost(
             self.scheduler,
@@ -122,7 +131,7 @@ class World:
             self.log,
             self.stream("server"),
             media=self.media,
-            programs=answered,
+            mail=self.mail,
         )
         self.surroundings = Surroundings(
             network=self.network,
@@ -151,6 +160,10 @@ class World:
         """Phones without network."""
         self._started = 0
         self._populate()
+        if self.mail is not None:
+            self.mail.watched = tuple(f"{user}@{DOMAIN}" for user in self.by_account)
+            bodies = self.mail.bodies
+            self._clerk = MailStore(self.log, bodies, self.clock, actor="clerk")
         self.providers = self._provide()
 
     def stream(self, name: str) -> Random:
@@ -322,6 +335,19 @@ class World:
             self._configure(f"group/{name}", GroupSet(members=members))
         for user, rules in plan.rules.items():
             self._configure(f"account/{user}", RulesChanged(rules=stored(parse_rules(rules))))
+        for user, count in plan.mail.items():
+            for number in range(count):
+                self._store_message(f"{user}@{DOMAIN}", f"{plan.number}/{number}")
+
+    def _store_message(self, account: str, token: str) -> None:
+        """What ``pbx mailbox store`` does: another process over the same log."""
+        assert self.mail is not None  # the scenario is one of programs
+        audio = Part(wav.header(8000, 8000) + bytes(8000), "audio", "wav")
+        fields = [("From", f"clerk@{DOMAIN}"), ("To", account), ("Subject", token)]
+        message = self._clerk.prepare(compose(fields, audio, "b0undary"))
+        number = self._clerk.box(account, "INBOX").number
+        self._clerk.store(account, number, message, token=token, source="CLI")
+        self.mail.told[account].add(token)
 
     def _clear_up(self, plan: Plan) -> None:
         for user in plan.rules:
@@ -401,7 +427,9 @@ class World:
             at(moment, self._change_weather, fate.choice(WEATHER))
             moment += fate.uniform(0.5, 1.5) * WEATHER_S
         span = (FIRST_CALL_S + 5.0, until)
-        for _ in range(1 + self.options.calls // 2500):
+        # Programs are to meet a crash at as many of their instructions as possible.
+        crashes = 1 + self.options.calls // (2500 if self.mail is None else 50)
+        for _ in range(crashes):
             at(fate.uniform(*span), self._crash, fate.uniform(0.1, 5.0))
         for _ in range(1 + self.options.calls // 2500):
             at(fate.uniform(*span), self._fill_disk, fate.uniform(0.5, 4.0))

@@ -97,6 +97,8 @@ class Plan:
     """Another name by user, while the plan runs."""
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Members of groups by name; they are there while the plan runs."""
+    mail: dict[str, int] = field(default_factory=dict)
+    """So many voice messages are put into the INBOX of a user before the call."""
     calls: list[PhoneCall] = field(default_factory=list)
     """Every dialog that phones had because of this plan, in order of birth."""
     started_at: float = 0.0
