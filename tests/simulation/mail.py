@@ -35,6 +35,8 @@ POLL_S: Final = 0.25
 JOB_S: Final = 0.004
 #: Until the loop has its outcome.
 HANDED_S: Final = 0.0005
+#: Of jobs that a crash meets, while such are left.
+CRASHES: Final = 0.05
 ROOT: Final = Path("/simulated-recordings")
 
 Tokens = dict[str, set[str]]
@@ -66,6 +68,10 @@ class MailMachine:
         self.doubtful: Tokens = defaultdict(set)
         self.recordings = Recordings()
         self.kept: list[Kept] = []
+        self.crash: Callable[[], None] = lambda: None
+        """Kills the server."""
+        self.crashes_left = 0
+        """Of those that come in the middle of a job."""
         self.watched: tuple[str, ...] = ()
         """Accounts whose lamps are looked at."""
 
@@ -171,8 +177,15 @@ class _Worker:
             self._busy = True
             self._scheduler.after(self._machine.rng.expovariate(1 / JOB_S), self._run)
 
+    def _met_by_crash(self) -> bool:
+        machine = self._machine
+        if machine.crashes_left and machine.rng.random() < CRASHES:
+            machine.crashes_left -= 1
+            machine.crash()
+        return self._dead
+
     def _run(self) -> None:
-        if self._dead:
+        if self._dead or self._met_by_crash():
             return
         job, done = self._jobs.popleft()
         self._log.stored.clear()
@@ -181,7 +194,7 @@ class _Worker:
         self._scheduler.after(HANDED_S, self._deliver, done, outcome)
 
     def _deliver(self, done: Done, outcome: Any) -> None:
-        if self._dead:
+        if self._dead or (self._undelivered and self._met_by_crash()):
             return
         for account, token in self._undelivered:
             self._machine.told[account].add(token)

@@ -7,7 +7,7 @@ the callers of voice mail did; :mod:`.invariants` asks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import select
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 DOMAIN: Final = "sim.test"
 
-Rows = list[Mapping[str, Any]]
+Rows = Sequence[Mapping[str, Any]]
 
 #: What voicemail.sppr takes for a message.
 SHORTEST_MS: Final = 1000

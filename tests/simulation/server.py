@@ -24,6 +24,7 @@ from pbx.script.environment import Level
 from pbx.script.offline.files import OfflineFiles, wav_milliseconds
 from pbx.script.offline.run import stock_directory
 from pbx.script.runtime.node import TaskNode
+from pbx.script.runtime.task import Task
 from pbx.signal.restore import restore
 from pbx.trunks.trunks import Trunks
 from pbx.voice.compose import Voice, compose
@@ -56,21 +57,22 @@ class NamedSounds:
 
 
 class KeptRecordings:
-    """Those of the media service; what a program is given is noted for the judge."""
+    """Those of the media service; what a program should be given is noted for the judge."""
 
     def __init__(self, process: ServerProcess, machine: MailMachine) -> None:
         self._process = process
         self._machine = machine
+        self._tasks: dict[str, Task] = {}
 
     def file_of(self, name: str) -> str:
+        if self._process.voice is not None:
+            self._tasks[name] = self._process.voice.host.recordings_by_name[name].task
         return self._machine.recordings.file_of(name)
 
     def take(self, name: str) -> bytes | None:
         data = self._machine.recordings.take(name)
-        voice = self._process.voice
-        given = voice.host.recordings_by_name.get(name) if voice is not None else None
-        if data is not None and given is not None:
-            task = given.task
+        task = self._tasks.pop(name, None)
+        if data is not None and task is not None:
             self._machine.kept.append(
                 Kept(
                     task.task_id,

@@ -428,7 +428,10 @@ class World:
             moment += fate.uniform(0.5, 1.5) * WEATHER_S
         span = (FIRST_CALL_S + 5.0, until)
         # Programs are to meet a crash at as many of their instructions as possible.
-        crashes = 1 + self.options.calls // (2500 if self.mail is None else 50)
+        if self.mail is not None:
+            self.mail.crash = lambda: self._crash(fate.uniform(0.1, 5.0))
+            self.mail.crashes_left = 1 + self.options.calls // 100
+        crashes = 1 + self.options.calls // (2500 if self.mail is None else 150)
         for _ in range(crashes):
             at(fate.uniform(*span), self._crash, fate.uniform(0.1, 5.0))
         for _ in range(1 + self.options.calls // 2500):

@@ -5,7 +5,7 @@ All events of a task are in its one stream, so rows are made and changed in orde
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, bindparam, case, update
 
@@ -42,7 +42,7 @@ _FAILED = (
         failure_line=bindparam("failure_line"),
     )
 )
-_END: Final = {
+_END: Final[dict[str, Any]] = {
     "in_program_ms": bindparam("in_program_ms"),
     "reason": bindparam("reason"),
     "ended_by": bindparam("ended_by"),
