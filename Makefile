@@ -46,13 +46,13 @@ interop: $(VENV)/.installed-test ## Tests against SIPp, baresip, linphone, Kamai
 	$(BIN)/pytest -q -n 2 --dist loadfile -m interop $(ARGS)
 
 race: $(VENV)/.installed-test ## Two nodes decide on the same accounts over Kafka, 10,000 times
-	RACES=10000 $(BIN)/pytest -q -s tests/interop/test_kafka_race.py $(ARGS)
+	RACES=10000 $(BIN)/pytest -q -s -o faulthandler_timeout=0 tests/interop/test_kafka_race.py $(ARGS)
 
 outage: $(VENV)/.installed-test ## An hour of 50 calls/s without a broker, by the number of events
-	OUTAGE_CALLS=180000 $(BIN)/pytest -q -s tests/interop/test_kafka_hour.py $(ARGS)
+	OUTAGE_CALLS=180000 $(BIN)/pytest -q -s -o faulthandler_timeout=0 tests/interop/test_kafka_hour.py $(ARGS)
 
 soak: $(VENV)/.installed-test ## Kill nodes and the broker under 50 calls/s: SECONDS=600
-	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s tests/interop/test_soak.py $(ARGS)
+	SOAK_SECONDS=$(SECONDS) $(BIN)/pytest -q -s -o faulthandler_timeout=0 tests/interop/test_soak.py $(ARGS)
 
 bench: $(VENV)/.installed-bench ## Measure beside the peers, writes benchmarks/RESULTS.md
 	$(PYTHON3) -m benchmarks $(ARGS)
