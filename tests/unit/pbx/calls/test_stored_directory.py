@@ -153,10 +153,16 @@ def test_an_address_that_was_remembered_is_known_before_the_log_has_it() -> None
     assert node.rulebook.may_remember("al@x.un", "d", "bo@far.example") == ""
 
 
-def test_it_is_not_folded_in_memory() -> None:
+def test_an_event_is_not_folded_in_memory_but_forgotten_and_looked_up() -> None:
     node = Node()
-    with pytest.raises(NotImplementedError):
-        node.directory.apply(AL, AccountDeleted(name="al", domain="x.un"))
+    assert node.found("al").aliases == ()
+    changed = AccountAliasesSet(aliases=("401",))
+    node.directory.apply(AL, changed)
+    assert node.found("al").aliases == (), "the file does not have it yet"
+    node.log.append(AL, ANY_VERSION, [changed], Meta())
+    node.database.advance(node.log)
+    node.directory.apply(AL, changed)
+    assert node.found("al").aliases == ("401",)
     assert isinstance(node.rulebook, Rulebook)
 
 
