@@ -29,6 +29,7 @@ _GROUPS: Final = {
     "storage": "File storage of accounts",
     "environments": "Files of applications",
     "tasks": "Applications that run, named tasks",
+    "lists": "Mailing lists",
     "sessions": "Sessions",
     "server": "The server, address lists, statistics",
     "misc": "Others",

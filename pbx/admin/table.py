@@ -2,7 +2,8 @@
 
 The one place where the language is declared. ``docs/cli.md`` is generated from it
 (``python -m pbx.admin.document``), ``LISTCLICOMMANDS`` lists it, and a test compares it with the
-names of the reference: each is here or in :data:`UNSUPPORTED` with the reason.
+names of the reference: each is here or in :data:`UNSUPPORTED` with the reason. It is long since it
+is one table of two hundred rows, looked up by name and by group.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pbx.admin.handlers import (
     domains,
     environments,
     info,
+    lists,
     misc,
     objects,
     records,
@@ -60,6 +62,7 @@ def _row(
         names = [parameter.name for parameter in parsed.parameters()]
         known = (
             "accountName", "domainName", "oldName", "groupName", "forwarderName", "taskName",
+            "listName",
         )  # fmt: skip
         about = next((name for name in names if name in known), "domainName")
     return Row(name, parsed, needs, handler, shows, about)
@@ -98,6 +101,7 @@ def _rows() -> Iterator[Row]:
     yield from _storage_rows()
     yield from _environment_rows()
     yield from _task_rows()
+    yield from _list_rows()
     yield from _session_rows()
     yield from _server_rows()
     yield from _misc_rows()
@@ -460,6 +464,18 @@ def _task_rows() -> Iterator[Row]:
     yield _row("DELETENAMEDTASK", "taskName", named, tasks.delete_named)
     yield _row("GETNAMEDTASK", "taskName", domain(), tasks.get_named, one)
     yield _row("UPDATENAMEDTASK", f"taskName {_D}", named, tasks.update_named)
+
+
+def _list_rows() -> Iterator[Row]:
+    made, counted = domain("CanCreateLists"), "dictionary: name -> number of subscribers"
+    yield _row("LISTLISTS", "[ domainName ]", domain(), lists.list_lists, "array of names")
+    yield _row("GETDOMAINLISTS", "[ domainName ]", domain(), lists.of_domain, counted)
+    yield _row("GETACCOUNTLISTS", "accountName", domain(), lists.of_account, counted)
+    yield _row("CREATELIST", "listName FOR ownerName", made, lists.create)
+    yield _row("RENAMELIST", "oldName INTO newName", made, lists.rename)
+    yield _row("DELETELIST", "listName", made, lists.delete)
+    yield _row("GETLIST", "listName", domain(), lists.get, "dictionary")
+    yield _row("UPDATELIST", f"listName {_D}", domain("CanAccessLists"), lists.update)
 
 
 def _environment_rows() -> Iterator[Row]:

@@ -218,6 +218,14 @@ LISTDOMAINNAMEDTASKS client.un
 LISTACCOUNTNAMEDTASKS a@client.un
 RENAMENAMEDTASK chat@client.un INTO room@client.un
 DELETENAMEDTASK room@client.un
+CREATELIST news@client.un FOR a
+UPDATELIST news@client.un {Description = "All the news"; Owner = a;}
+GETLIST news@client.un
+LISTLISTS client.un
+GETDOMAINLISTS client.un
+GETACCOUNTLISTS a@client.un
+RENAMELIST news@client.un INTO olds
+DELETELIST olds@client.un
 !STARTPBXTASK a@client.un PROGRAM nosuchprogram ENTRY main PARAM ("401")
 !SENDTASKEVENT T1@nowhere EVENT hello PARAM (1)
 !READNODESTATUS T1@nowhere
