@@ -124,22 +124,25 @@ class SettingsChanges:
         section: str,
         values: Mapping[str, Value],
         extra: Sequence[Event] = (),
+        *,
+        read_version: int | None = None,
     ) -> Position | None:
         """Merge: absent keys stay, ``default`` takes a key away.
 
-        `extra` are events of the same object that are appended with it.
+        `extra` are events of the same object that are appended with it. Raises
+        :class:`ChangedMeanwhile` if somebody else changed one of these keys after `read_version`.
         """
         removed = [key for key, value in values.items() if is_default(value)]
         kept = {key: value for key, value in values.items() if key not in removed}
         check(target.kind, section, kept)
         event = _EVENTS[target.kind]
-        return self._execute(
-            target,
-            lambda state: [
-                *extra,
-                *conf.decide_update(state, event, section, kept, removed, is_secret),
-            ],
-        )
+
+        def decide(state: Configuration) -> Sequence[Event]:
+            if read_version is not None:
+                self._unchanged_since(target, section, read_version, frozenset(values))
+            return [*extra, *conf.decide_update(state, event, section, kept, removed, is_secret)]
+
+        return self._execute(target, decide)
 
     def replace(
         self,
@@ -215,7 +218,10 @@ class SettingsChanges:
 
         return execute(self._log, aggregate, target.stream, checked, self.meta(target.tenant))
 
-    def _unchanged_since(self, target: Target, section: str, version: int) -> None:
+    def _unchanged_since(
+        self, target: Target, section: str, version: int, only: frozenset[str] | None = None
+    ) -> None:
+        """`only` are the keys that matter; None: all."""
         keys: dict[str, None] = {}
         last: Record | None = None
         for record in self._log.read_stream(target.stream, after_version=version):
@@ -227,7 +233,11 @@ class SettingsChanges:
                 and event.section == section
                 and (record.actor, record.causation) != (self._actor, self._origin)
             ):
-                keys.update(dict.fromkeys((*event.values, *event.removed)))
-                last = record
+                changed = dict.fromkeys((*event.values, *event.removed))
+                if only is not None:
+                    changed = {key: None for key in changed if key in only}
+                if changed:
+                    keys.update(changed)
+                    last = record
         if last is not None:
             raise ChangedMeanwhile(last.actor, last.time_ns, list(keys))

@@ -6,7 +6,7 @@ handler is ``handler(context, arguments)`` and returns :class:`Result` or None.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
@@ -22,8 +22,9 @@ from pbx.domain.accounts import Secrets
 from pbx.domain.configuration import Configuration
 from pbx.eventlog import EventLog
 from pbx.kernel.errors import DomainError
+from pbx.kernel.events import Event
 from pbx.objects.keys import Table
-from pbx.settings_changes import SettingsChanges, Target, read
+from pbx.settings_changes import ChangedMeanwhile, SettingsChanges, Target, read
 
 if TYPE_CHECKING:
     from pbx.admin.jobs import Client
@@ -136,12 +137,19 @@ class Context:
         """All dictionaries of an object."""
         return read(self.log, target)[0]
 
-    def update(self, target: Target, section: str, values: Value) -> None:
-        """Merge into a dictionary; what this administrator may not change is left out."""
+    def update(
+        self, target: Target, section: str, values: Value, extra: Sequence[Event] = ()
+    ) -> None:
+        """Merge into a dictionary; refused once if somebody else changed one of these keys after
+        this client read it. `extra` are events of the object that go with it."""
         assert isinstance(values, dict)
-        self.changes.update(target, section, values)
-        if (target.stream, section) in self.client.seen:
-            self._wrote(target, section)
+        key = target.stream, section
+        version = self.client.seen.get(key)
+        try:
+            self.changes.update(target, section, values, extra, read_version=version)
+        except ChangedMeanwhile:
+            self.client.seen.pop(key, None)
+            raise
 
     def replace(self, target: Target, section: str, values: Value) -> None:
         """Replace a dictionary; refused once if somebody else changed what this client read."""

@@ -162,7 +162,7 @@ def update_settings(c: Context, a: Arguments) -> None:
     address = c.account(a)
     settings = dict(c.permitted(a["newSettings"], ACCOUNT_KEYS))
     extra = _password_events(c, address, settings, replacing=False)
-    c.changes.update(Target("account", address), SETTINGS, settings, extra)
+    c.update(Target("account", address), SETTINGS, settings, extra)
 
 
 def set_settings(c: Context, a: Arguments) -> None:

@@ -200,6 +200,22 @@ def test_a_conflict_is_told_once(lab: AdminLab, master: Peer) -> None:
     assert master.say("GETACCOUNTSETTINGS a") == ["201 {CallsLimit=3;}"]
 
 
+def test_a_merge_meets_what_somebody_else_changed_of_it(lab: AdminLab, master: Peer) -> None:
+    master.say("CREATEACCOUNT a", "CREATEACCOUNT helper {Password=abcdefgh;}",
+               "SETACCOUNTRIGHTS helper (UserAccounts)")  # fmt: skip
+    helper = lab.login("helper", "abcdefgh")
+    helper.say("GETACCOUNTSETTINGS a")
+    master.say("UPDATEACCOUNTSETTINGS a {CallsLimit=2;}")
+    # Another key is in nobody's way, and what it read does not become newer by that.
+    assert helper.say("UPDATEACCOUNTSETTINGS a {RealName=Jo;}") == ["200 OK"]
+    (told,) = helper.say("UPDATEACCOUNTSETTINGS a {CallsLimit=3; RealName=Jim;}")
+    assert told.startswith("501 postmaster@corpx.un changed CallsLimit at ")
+    assert master.say("GETACCOUNTSETTINGS a") == ["201 {CallsLimit=2;RealName=Jo;}"]
+    assert helper.say("UPDATEACCOUNTSETTINGS a {CallsLimit=3;}") == ["200 OK"]
+    # Who has read nothing is asked nothing.
+    assert lab.login().say("UPDATEACCOUNTSETTINGS a {CallsLimit=4;}") == ["200 OK"]
+
+
 @pytest.mark.parametrize(
     ("record", "problem"),
     [
