@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pbx.admin.jobs import Client as JobClient
+from pbx.admin.jobs import Command, Done, Refused
 from pbx.eventlog import Conflict
 from pbx.rest.changes import Change, Precondition, Resource, read_precondition
 from pbx.web.problems import Problem
@@ -35,6 +37,25 @@ def test_changes_of_the_command_line_count_as_well(lab: RestLab) -> None:
         lab.administration.set_aliases(f"ann@{MAIN}", ["9100"])
         late = api.send("DELETE", ANN, If_Match=etag)
         assert (problem(late), late.json()["changed_by"]) == ((412, "changed-meanwhile"), "lab")
+
+
+def test_a_command_is_told_what_the_api_changed(lab: RestLab) -> None:
+    """Both ways: the session read first, the API changed, the session merges the same key."""
+    lab.changes.set_rights(f"ann@{MAIN}", ["Master"])
+    session = JobClient("10.0.0.1", account=f"ann@{MAIN}")
+    perform = lab.service.perform
+    perform(session, Command(f"GETACCOUNTSETTINGS ann@{MAIN}"))
+    token = lab.token("config:write")
+    with lab.client(token) as api:
+        done = api.send("PATCH", ANN, {"settings": {"CallsLimit": "3"}}, If_Match=api.etag(ANN))
+        assert done.status_code == 200
+        merge = Command(f"UPDATEACCOUNTSETTINGS ann@{MAIN} {{CallsLimit = 7;}}")
+        told = perform(session, merge)
+        assert isinstance(told, Refused)
+        assert told.text.startswith(f"token:{token.split('_')[1]} changed CallsLimit at ")
+        assert api.get(ANN).json()["settings"] == {"CallsLimit": "3"}
+        assert perform(session, merge) == Done()
+        assert api.get(ANN).json()["settings"] == {"CallsLimit": "7"}
 
 
 @pytest.mark.parametrize(
