@@ -201,6 +201,7 @@ class ApplicationHost:
             "tasks": len(self.tasks.tasks),
             "lines": len(self.lines),
             "sessions": len(self._sessions),
+            "queued": self.tasks.rendezvous.queued(),
             "playing": len(self.playing),
             "recordings": len(self.recordings),
             "names": len(self.sounds_by_name) + len(self.recordings_by_name),

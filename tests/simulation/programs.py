@@ -159,6 +159,31 @@ def queue(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     _third(rng, plan, cast)
 
 
+QUEUE: Final = "waiting-room"
+"""The account of the queue that all calls of :func:`waiting` share."""
+AGENTS: Final = "agents"
+
+
+def is_agent(user: str) -> bool:
+    """Every fourth account takes calls of the queue."""
+    return int(user[1:]) % 4 == 0
+
+
+def waiting(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
+    """The shipped queue: callers wait in it for others, who are agents and take them by a key."""
+    plan.callee = QUEUE
+    plan.excused = "a program answers"
+    steps = [Step(0.2, "talk")]
+    if is_agent(cast.caller.user):
+        steps += [
+            Step(rng.expovariate(0.3), "info", key) for key in rng.choice(("*", "**#*", "4*"))
+        ]
+    elif rng.random() < 0.3:
+        steps.append(Step(rng.expovariate(0.1), "info", "#"))
+    steps.append(Step(rng.expovariate(0.1), "bye"))
+    plan.caller_script = CallerScript(steps=tuple(steps))
+
+
 def transfer(rng: Random, plan: Plan, cast: Cast, domain: str) -> None:
     """The program gives its caller away."""
     _answered_by(plan, cast, "simgive", domain)

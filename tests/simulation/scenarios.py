@@ -533,6 +533,7 @@ PROGRAMS: tuple[Scenario, ...] = (
     Scenario("program-voicemail", 4, programs.voicemail),
     Scenario("program-mailbox", 3, programs.mailbox),
     Scenario("program-queue", 4, programs.queue, third=True),
+    Scenario("program-waiting", 3, programs.waiting),
     Scenario("program-transfer", 3, programs.transfer, third=True),
     Scenario("program-broken", 1, programs.broken),
 )

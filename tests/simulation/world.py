@@ -22,11 +22,12 @@ from pbx.domain.accounts import (
 )
 from pbx.domain.objects import GroupCreated, GroupDeleted, GroupSet
 from pbx.domain.rules import RulesChanged, stored
+from pbx.domain.setting_events import AccountRightsSet
 from pbx.eventlog import ANY_VERSION, MemoryLog, Meta
 from pbx.kernel.events import Event
 from pbx.mailboxes.store import MailStore
 from pbx.rules import parse_rules
-from tests.simulation import scenarios
+from tests.simulation import programs, scenarios
 from tests.simulation.mail import MailMachine
 from tests.simulation.media import MediaHost
 from tests.simulation.provider import Providers
@@ -163,6 +164,7 @@ class World:
         if self.mail is not None:
             self.mail.watched = tuple(f"{user}@{DOMAIN}" for user in self.by_account)
             bodies = self.mail.bodies
+            self._open_queue()
             self._clerk = MailStore(self.log, bodies, self.clock, actor="clerk")
         self.providers = self._provide()
 
@@ -186,6 +188,20 @@ class World:
                 for index, name in enumerate(names):
                     self._add_phone(name, user, password, number, index, rng)
                 self._idle[kind].append(Account(user, names))
+
+    def _open_queue(self) -> None:
+        """An account whose calls all wait in one queue, and the group that takes them."""
+        self._create_account(programs.QUEUE, "nobody's")
+        address = f"passivequeue{{{programs.AGENTS}}}#{programs.QUEUE}@{DOMAIN}"
+        rules = [[100005, "queue", [], [["Redirect To", address]]]]
+        agents = tuple(user for user in self.by_account if programs.is_agent(user))
+        for stream, event in (
+            (f"account/{programs.QUEUE}", AccountRightsSet(rights=("Domain",))),
+            (f"account/{programs.QUEUE}", RulesChanged(rules=stored(parse_rules(rules)))),
+            (f"group/{programs.AGENTS}", GroupCreated(name=programs.AGENTS, domain=DOMAIN)),
+            (f"group/{programs.AGENTS}", GroupSet(members=agents)),
+        ):
+            self._configure(stream, event)
 
     def _provide(self) -> Providers:
         accounts = [f"u{number:03d}@{DOMAIN}" for number in range(self.options.providers)]

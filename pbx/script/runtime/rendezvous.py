@@ -24,6 +24,8 @@ MAX_MEETINGS: Final = 10_000
 """Of one account."""
 MAX_QUEUED: Final = 10_000
 """Tasks in one queue."""
+MAX_QUEUES: Final = 1000
+"""Queues of one account in which somebody waits."""
 _PRIORITY: Final = re.compile(r"[0-9](\.[0-9]{1,3})?\Z")
 DEFAULT_PRIORITY: Final = 1.0
 
@@ -154,15 +156,17 @@ class Rendezvous:
     # Queues.
 
     def _enqueue(self, task: Task, request: tasks.Enqueue) -> Answer:
-        queue = self._of(task).queues.setdefault(request.queue or "", [])
+        queues, name = self._of(task).queues, request.queue or ""
         priority = DEFAULT_PRIORITY
         if request.priority is not None:
             if not _PRIORITY.match(request.priority):
                 return None
             priority = float(request.priority)
-        queue[:] = [entry for entry in queue if entry.task_id != task.task_id]
-        if len(queue) >= MAX_QUEUED:
+        self._drop(queues, name, task)
+        queue = queues.get(name, [])
+        if len(queue) >= MAX_QUEUED or (not queue and len(queues) >= MAX_QUEUES):
             return None
+        queues[name] = queue
         at = next((n for n, one in enumerate(queue) if one.priority < priority), len(queue))
         parameter = self._node.copied(request.parameter)
         queue.insert(at, _Entry(task.task_id, parameter, priority))
@@ -202,6 +206,10 @@ class Rendezvous:
         found.set(b"id", TaskHandle(entry.task_id))
         found.set(b"parameter", entry.parameter)
         return found
+
+    def queued(self) -> int:
+        """Tasks that wait in queues of any account, one for each queue it waits in."""
+        return sum(len(q) for account in self._accounts.values() for q in account.queues.values())
 
     def leave(self, task: Task) -> None:
         """A task that ended leaves all queues."""
