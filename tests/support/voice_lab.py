@@ -204,7 +204,10 @@ class VoiceLab(Lab):
     """`programs` are texts by name; each is called at its name: ``hello`` runs ``hello#pbx``."""
 
     def __init__(
-        self, phones: str = "alice bob", programs: Mapping[str, str] | None = None, **config: Any
+        self,
+        phones: str = "alice bob",
+        programs: Mapping[str, str | bytes] | None = None,
+        **config: Any,
     ) -> None:
         self.hosting = HostingMedia()
         super().__init__(phones, media=self.hosting, **config)
@@ -212,7 +215,9 @@ class VoiceLab(Lab):
             self.add("pbx", "pbx", bind=False)
         programs = programs or {}
         extra = {
-            (name if "." in name else f"{name}.sppr"): text.encode()
+            (name if "." in name else f"{name}.sppr"): (
+                text if isinstance(text, bytes) else text.encode()
+            )
             for name, text in programs.items()
         }
         self.files = OfflineFiles({Level.STOCK: stock_directory()}, extra=extra)

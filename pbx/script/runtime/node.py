@@ -12,7 +12,7 @@ sounds, :mod:`~pbx.script.runtime.rendezvous` Meetings and Queues, and
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -43,12 +43,16 @@ from pbx.script.runtime.rendezvous import Rendezvous
 from pbx.script.runtime.signalling import Signalling
 from pbx.script.runtime.surroundings import Surroundings
 from pbx.script.runtime.task import Mode, Task, Wait, WaitKind
+from pbx.script.runtime.turns import Turns
 from pbx.script.values import Data, Dictionary, TaskHandle, Value, string_of
 
 MAX_TASKS: Final = 4000
 """Running tasks of one node: four times the calls it is measured for."""
 MAX_SPAWNED: Final = 50
 """Living tasks that one task has spawned."""
+MAX_FAMILY: Final = 200
+"""Living tasks that stem from one, itself included: else a program whose tasks spawn in turn would
+use up those of the node. A conference has one task and as many legs."""
 TURN_REQUESTS: Final = 50
 """Requests that are answered at once in one turn of a task; then others have theirs."""
 
@@ -80,7 +84,8 @@ class TaskNode:
         self._new_id = new_id
         self._limits = limits if limits is not None else Limits()
         self._max_tasks = max_tasks
-        self._ready: deque[tuple[Task, Callable[[], Outcome]]] = deque()
+        self._ready: Turns[tuple[Task, Callable[[], Outcome]]] = Turns()
+        self._families: Counter[str] = Counter()
         self._deadlines: list[tuple[float, int, Task, Wait]] = []
         """A heap; waits that ended otherwise stay until their time or while they are few."""
         self._waits = 0
@@ -146,6 +151,7 @@ class TaskNode:
         account: str | None,
         language: str | None,
         variables: Dictionary,
+        family: str = "",
     ) -> Task:
         if len(self.tasks) >= self._max_tasks:
             raise StartProblem(503, f"{self._max_tasks} tasks are running already")
@@ -173,13 +179,15 @@ class TaskNode:
             language,
             self.services.zone_of(account),
         )
+        task.family = family or task_id
         self.tasks[task_id] = task
-        self._ready.append((task, machine.run))
+        self._families[task.family] += 1
+        self._ready.append(task.family, (task, machine.run))
         return task
 
     def _spawn(self, task: Task, request: Spawn) -> Answer:
         children = sum(1 for one in self.tasks.values() if one.parent == task.task_id)
-        if children >= MAX_SPAWNED:
+        if children >= MAX_SPAWNED or self._families[task.family] >= MAX_FAMILY:
             return b"500-too many tasks were spawned"
         variables = Dictionary()
         variables.set(b"startParameter", copy(task.machine, request.argument))
@@ -193,6 +201,7 @@ class TaskNode:
                 task.account,
                 task.language,
                 variables,
+                task.family,
             )
         except StartProblem as problem:
             return string_of(f"{problem.status}-{problem}")
@@ -221,7 +230,7 @@ class TaskNode:
         for turn in range(1, TURN_REQUESTS + 1):
             match outcome:
                 case Paused():
-                    self._ready.append((task, task.machine.run))
+                    self._ready.append(task.family, (task, task.machine.run))
                     return
                 case Finished(reason):
                     self.end(task, reason)
@@ -273,7 +282,7 @@ class TaskNode:
             self._later(task, value, waited=waited)
 
     def _later(self, task: Task, value: Value, *, waited: bool) -> None:
-        self._ready.append((task, lambda: task.machine.resume(value, waited=waited)))
+        self._ready.append(task.family, (task, lambda: task.machine.resume(value, waited=waited)))
 
     def deadline(self) -> float | None:
         """When :meth:`advance` is due, in monotonic seconds; None if nobody waits for a time."""
@@ -299,6 +308,9 @@ class TaskNode:
         """Clean up after a program; a peer that is left is hung up on."""
         if self.tasks.pop(task.task_id, None) is None:
             return
+        self._families[task.family] -= 1
+        if not self._families[task.family]:
+            del self._families[task.family]
         task.wait = None
         task.failed = task.failed or failure is not None
         self.bridging.leave(task)

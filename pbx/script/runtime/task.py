@@ -92,6 +92,8 @@ class Task:
     language: str | None = None
     zone: str | None = None
     parent: str | None = None
+    family: str = ""
+    """Id of the task that this one stems from, over any number of spawns; its own if from none."""
     mode: Mode = Mode.DISCONNECTED
     calling: bool = False
     """An outgoing call is pending."""
