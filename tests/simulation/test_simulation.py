@@ -14,7 +14,7 @@ from tests.simulation.__main__ import report, run_seed
 from tests.simulation.scenarios import BY_NAME, PROGRAMS
 from tests.simulation.world import Options
 
-MAX_PROGRAM_CALLS = 150
+MAX_PROGRAM_CALLS = 80
 """Calls of a seed that programs answer: each takes 30 ms of CPU, as the media service ticks."""
 PROGRAM_CALLS_PER_S = 2.0
 """Crashes are in proportion to calls: most of these, which last, must end otherwise."""
