@@ -155,6 +155,25 @@ def sippy_b2bua(next_hop: int) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
+def sippy_with_media_proxy(next_hop: int) -> Iterator[Running]:
+    """Sippy's full B2BUA with its client of RTPproxy, whose answers we give
+    (`peers/rtpproxy_answers.py`): no RADIUS, no accounting, a fixed next hop."""
+    port, proxy = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="ringlog-sippy-") as folder:
+        answers = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.peers.rtpproxy_answers", str(proxy)]
+        )
+        command = [sys.executable, "-m", "sippy.b2bua", "-f", "-l", HOST, "-p", str(port)]
+        command += ["-A", "0", "-u", "-s", f"{HOST}:{next_hop}", "-r", f"udp:{HOST}:{proxy}"]
+        command += ["-c", f"{folder}/control", "-L", f"{folder}/log", "-P", f"{folder}/pid"]
+        try:
+            yield from _foreign("sippy", command, port)
+        finally:
+            answers.kill()
+            answers.wait()
+
+
+@contextlib.contextmanager
 def kamailio(next_hop: int) -> Iterator[Running]:
     """Kamailio as stateful proxy and registrar with digest (`peers/kamailio.cfg`)."""
     port = free_port()
