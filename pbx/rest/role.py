@@ -1,4 +1,5 @@
-"""The web role with the administration: feeds, schemas, the API, commands over HTTP.
+"""The web role with the administration: feeds, schemas, the API, commands over HTTP, web
+programs.
 
 The service behind it is one of its own, beside that of the admin role: two writers of one log,
 which is what the log is made for (ADR 11).
@@ -31,6 +32,8 @@ from pbx.rest.command_line import CommandLine
 from pbx.rest.operations import Api
 from pbx.rest.table import OPERATIONS
 from pbx.roles import Fatal, RoleContext
+from pbx.voice.control_client import ControlClient
+from pbx.webprograms.routes import WebPrograms
 
 if TYPE_CHECKING:
     from pbx.readmodel import Database
@@ -56,14 +59,17 @@ def run(context: RoleContext) -> int:
         program = blocking_helper(settings, data.path)
         if program is not None:
             stack.callback(program.close)
+        blobs = FileBlobs(data.path / "blobs")
+        clock, entropy = SystemClock(), SystemEntropy()
         service = AdminService(
             log,
             admin_config(context),
-            SystemClock(),
-            SystemEntropy(),
+            clock,
+            entropy,
             erase=open_keys(data.path).erase,
             shut_down=lambda: os.kill(os.getppid(), signal.SIGTERM),
-            blobs=FileBlobs(data.path / "blobs"),
+            blobs=blobs,
+            tasks=ControlClient(data.control_socket),
             count_calls=call_counter(data.path, log, settings.readmodel.url),
             database=database,
             program=program,
@@ -83,7 +89,16 @@ def run(context: RoleContext) -> int:
             applied=lambda position: wait_applied(data.applied, position, APPLY_S),
         )
         stack.callback(backend.close)
-        return web_role.run(context, routes(backend))
+        programs = WebPrograms(
+            service,
+            blobs,
+            clock,
+            entropy,
+            requests_a_minute=settings.web.program_requests_a_minute,
+            calls_a_minute=settings.web.program_calls_a_minute,
+        )
+        stack.callback(programs.close)
+        return web_role.run(context, [*routes(backend), *programs.routes])
 
 
 def routes(backend: Backend) -> list[BaseRoute]:

@@ -86,6 +86,20 @@ class WebSettings:
     body_bytes: int = key(
         1_048_576, "Largest body of a request.", unit="bytes", low=1024, high=1_073_741_824
     )
+    program_requests_a_minute: int = key(
+        30,
+        "Requests of one source address to web programs (/sys/NAME.wcgp), which need no token. "
+        "0 switches web programs off.",
+        low=0,
+        high=100_000,
+    )
+    program_calls_a_minute: int = key(
+        6,
+        "Tasks that web programs start, and so calls, from all addresses; one address gets a "
+        "third. 0: none.",
+        low=0,
+        high=10_000,
+    )
 
 
 @dataclass(frozen=True, slots=True)
