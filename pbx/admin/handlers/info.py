@@ -9,11 +9,12 @@ from typing import Final
 
 from pbx.admin.dispatch import Context, Result, text
 from pbx.admin.syntax import Arguments
-from pbx.data import IpAddress, Value
+from pbx.data import DataError, IpAddress, Value, parse
 from pbx.domain.accounts import AccountCreated
 from pbx.domain.bindings import BindingAdded, BindingRefreshed, BindingRemoved
 from pbx.domain.configuration import RECORDS
 from pbx.domain.logins import Logins, logins_of
+from pbx.domain.meetings import MeetingRemoved, MeetingSet
 from pbx.domain.trunks import NOTHING, PREFIX, TrunkState, evolve_trunks
 from pbx.kernel.errors import DomainError
 from pbx.settings_changes import Target
@@ -40,9 +41,20 @@ def get_info(c: Context, a: Arguments) -> Result:
 def _elements(c: Context, address: str) -> dict[str, Value]:
     log = c.service.log
     found: dict[str, Value] = {}
+    meetings: dict[str, Value] = {}
     for record in log.read_stream(f"account/{address}"):
-        if isinstance(record.event, AccountCreated):
-            found["Created"] = _moment(record.time_ns)
+        match record.event:
+            case AccountCreated():
+                found["Created"] = _moment(record.time_ns)
+                meetings.clear()  # of an account of that name before
+            case MeetingSet() as meeting:
+                _put_meeting(meetings, meeting)
+            case MeetingRemoved(key=key, meeting_set=name):
+                of_set = meetings.get(name)
+                if isinstance(of_set, dict) and of_set.pop(key, None) is not None and not of_set:
+                    del meetings[name]
+    if meetings:
+        found["Meetings"] = meetings
     logins = logins_of(log.read_stream(f"login/{address}"))
     found.update(_login_elements(logins))
     contacts: list[Value] = [*_contacts(c, address)]
@@ -52,6 +64,18 @@ def _elements(c: Context, address: str) -> dict[str, Value]:
     if trunks:
         found["RSIP"] = trunks
     return found
+
+
+def _put_meeting(meetings: dict[str, Value], meeting: MeetingSet) -> None:
+    """Sets of Meetings by name, each by key: ``{conference={123456={parameter={…};};};}``."""
+    parameter: Value = ""
+    try:
+        parameter = parse(meeting.parameter) if meeting.parameter else ""
+    except DataError:  # handles of tasks can be shown and not read
+        parameter = meeting.parameter
+    of_set = meetings.setdefault(meeting.meeting_set, {})
+    assert isinstance(of_set, dict)
+    of_set[meeting.key] = {"parameter": parameter}
 
 
 def _login_elements(logins: Logins) -> dict[str, Value]:

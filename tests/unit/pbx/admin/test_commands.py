@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pbx.domain.bindings import BindingAdded, BindingRemoved
+from pbx.domain.meetings import MeetingRemoved, MeetingSet
 from pbx.domain.nodes import SourceBlocked
 from pbx.domain.trunks import TrunkFailed, TrunkRegistered, TrunkRemoved
 from pbx.eventlog import ANY_VERSION, Meta
@@ -109,6 +110,23 @@ def test_registered_phones_are_in_the_info(lab: AdminLab, master: Peer) -> None:
     removed = BindingRemoved(contact_id="1", contact="sip:a@10.0.0.1", reason="expired")
     lab.log.append(stream, 1, [removed], Meta())
     assert master.say("GETACCOUNTINFO * KEY SIPContacts") == ['201 ""']
+
+
+def test_meetings_are_in_the_info(lab: AdminLab, master: Peer) -> None:
+    """PBX applications reference §6.1: ``GETACCOUNTINFO pbx KEY Meetings``."""
+    events = [
+        MeetingSet(key="123456", parameter='{open=YES;owner="a@b";}', meeting_set="conference"),
+        MeetingSet(key="654321", parameter='"123456"', meeting_set="conferenceleader"),
+        MeetingSet(key="handle", parameter="#T(broken", meeting_set="conference"),
+    ]
+    lab.log.append(f"account/{MASTER}@corpx.un", ANY_VERSION, events, Meta())
+    (reply,) = master.say("GETACCOUNTINFO * KEY Meetings")
+    assert "123456={parameter={open=YES;owner=a@b;};};" in reply
+    assert 'handle={parameter="#T(broken";};' in reply
+    assert reply.endswith("conferenceleader={654321={parameter=123456;};};}")
+    gone = [MeetingRemoved(key=event.key, meeting_set=event.meeting_set) for event in events]
+    lab.log.append(f"account/{MASTER}@corpx.un", ANY_VERSION, gone, Meta())
+    assert master.say("GETACCOUNTINFO * KEY Meetings") == ['201 ""']
 
 
 def test_addresses_that_a_node_locked_are_seen_and_released(lab: AdminLab, master: Peer) -> None:
