@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from tests.interop.conftest import SETTINGS, PhoneOf, with_accounts
+from tests.interop.peers.choir import ulaw
 from tests.interop.peers.processes import await_condition
 from tests.interop.peers.raw_phone import RawPhone
+from tests.support.cli_client import CliClient
 from tests.support.phones import PjsuaPhone, assert_talking, listen
 from tests.support.rtp_peer import rtp
 from tests.support.server_process import DOMAIN, ServerProcess
 
 ALICE_HZ, BOB_HZ, CAROL_HZ = 440, 1000, 1300
+PASSWORD = "Pa$$w0rd"
 ROUTER = f"""\
 Signal:<311@*> = echotest#pbx@{DOMAIN}
 Signal:<200@*> = pbx#pbx@{DOMAIN}
@@ -53,8 +55,14 @@ entry main {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("voice")
-    with ServerProcess(directory / "server", settings=SETTINGS) as made:
+    with ServerProcess(directory / "server", settings=SETTINGS, commands=True) as made:
         with_accounts(made)
+        made.run("group", "create", f"techsupport@{DOMAIN}", "bob")
+        made.run("account", "passwd", f"postmaster@{DOMAIN}", "--password", PASSWORD)
+        with CliClient(*made.addresses["cli"]) as client:
+            assert client.login("postmaster", PASSWORD).code == 200
+            menu = "UPDATEACCOUNTPREFS pbx {ReceptMenu=(techsupport);}"
+            assert client.command(menu).code == 200
         made.run("account", "rights", f"pbx@{DOMAIN}", "Domain", "CanImpersonate")
         programs = directory / "programs"
         programs.mkdir()
@@ -114,16 +122,17 @@ def test_the_attendant_connects_an_extension(server: ServerProcess, phone_of: Ph
     server.await_no_calls()
 
 
+@pytest.mark.parametrize("digits", ["202", "1"], ids=["extension", "department"])
 @pytest.mark.parametrize("carrier", ["rtp", "info"])
 def test_the_attendant_hears_digits_of_each_carrier(
-    server: ServerProcess, phone_of: PhoneOf, carrier: str
+    server: ServerProcess, phone_of: PhoneOf, carrier: str, digits: str
 ) -> None:
     alice = phone_of(server, "alice", ALICE_HZ)
     bob = phone_of(server, "bob", BOB_HZ)
     call = alice.call(f"sip:200@{DOMAIN}")
     alice.confirmed(call)
     time.sleep(0.5)
-    for digit in "202":
+    for digit in digits:
         alice.do("dtmf", call=call, digits=digit, method=carrier)
         time.sleep(0.3)
     incoming = bob.ringing()
@@ -332,15 +341,6 @@ class SoundPhone(RawPhone):
         ).encode()
 
 
-def ulaw(samples: NDArray[np.float64]) -> bytes:
-    """G.711 µ-law of samples from -1 to 1 (ITU-T G.711, by its formula)."""
-    scaled = np.clip(np.abs(samples) * 32635, 0, 32635).astype(np.int64) + 132
-    exponent = np.maximum(np.floor(np.log2(scaled)).astype(np.int64) - 7, 0)
-    mantissa = (scaled >> (exponent + 3)) & 0x0F
-    sign = np.where(samples < 0, 0x80, 0)
-    return bytes((~(sign | exponent << 4 | mantissa) & 0xFF).astype(np.uint8))
-
-
 ROWS, COLUMNS = (697, 770, 852, 941), (1209, 1336, 1477)
 KEYS = {key: (ROWS[n // 3], COLUMNS[n % 3]) for n, key in enumerate("123456789*0#")}
 
@@ -360,8 +360,9 @@ def press_as_sound(phone: RawPhone, media: tuple[str, int], digits: str) -> None
         time.sleep(0.02)
 
 
+@pytest.mark.parametrize("digits", ["202", "1"], ids=["extension", "department"])
 def test_the_attendant_hears_digits_as_sound_and_refuses_fax(
-    server: ServerProcess, phone_of: PhoneOf
+    server: ServerProcess, phone_of: PhoneOf, digits: str
 ) -> None:
     bob = phone_of(server, "bob", BOB_HZ)
     with SoundPhone(server, "alice") as alice:
@@ -376,7 +377,7 @@ def test_the_attendant_hears_digits_as_sound_and_refuses_fax(
         refusal = alice.receive(lambda heard: heard.status >= 200 and heard.cseq == dialog.cseq)
         assert refusal.status == 488
         alice.acknowledge(refusal, "200")
-        press_as_sound(alice, dialog.media, "202")
+        press_as_sound(alice, dialog.media, digits)
         incoming = bob.ringing()
         bob.answer(incoming)
         bob.confirmed(incoming)
