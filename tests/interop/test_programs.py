@@ -387,6 +387,27 @@ def test_the_attendant_hears_digits_as_sound_and_refuses_fax(
     server.await_no_calls()
 
 
+class SecurePhone(RawPhone):
+    """A telephone that offers encryption by SDES and nothing else (RFC 4568)."""
+
+    def offer(self) -> bytes:
+        host, port = self.rtp.address
+        return (
+            f"v=0\r\no=- 1 1 IN IP4 {host}\r\ns=-\r\nc=IN IP4 {host}\r\nt=0 0\r\n"
+            f"m=audio {port} RTP/SAVP 0\r\na=rtpmap:0 PCMU/8000\r\n"
+            f"a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{'A' * 40}\r\n"
+        ).encode()
+
+
+def test_a_phone_that_only_encrypts_is_refused_clearly(server: ServerProcess) -> None:
+    with SecurePhone(server, "alice") as alice:
+        call_id, _ = alice.invite("311")
+        refusal = alice.final(call_id)
+        assert refusal.status == 488, refusal.raw
+        alice.acknowledge(refusal, "311")
+    server.await_no_calls()
+
+
 def test_a_program_is_watched_ended_and_told_of(server: ServerProcess, phone_of: PhoneOf) -> None:
     alice = phone_of(server, "alice", ALICE_HZ)
     call = alice.call(f"sip:311@{DOMAIN}")
