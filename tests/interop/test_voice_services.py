@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,11 +80,11 @@ def tone_file(path: Path, frequency_hz: int) -> Path:
     return path
 
 
-def everybody_but(own_hz: int, among_hz: Iterable[int]) -> set[int]:
+def everybody_but(own_hz: int, among_hz: Collection[int]) -> set[int]:
     return {hz for hz in among_hz if hz != own_hz}
 
 
-def heard_by(phone: PjsuaPhone, recording: Path, among_hz: Iterable[int]) -> set[int]:
+def heard_by(phone: PjsuaPhone, recording: Path, among_hz: Collection[int]) -> set[int]:
     """The same of a pjsua2 phone, by what it recorded."""
     phone.stop_recording()
     pcm, _ = read_wav(recording)
@@ -100,7 +100,7 @@ class Thirty:
         self.call = call
         self.choir = choir
 
-    def heard(self, among_hz: Iterable[int], seconds: float = 0.5) -> dict[int, set[int]]:
+    def heard(self, among_hz: Collection[int], seconds: float = 0.5) -> dict[int, set[int]]:
         """Who hears which of some frequencies, by his own; the host's is among them."""
         recording = self.host.start_recording()
         self.choir.listen(seconds)
@@ -110,7 +110,7 @@ class Thirty:
     def keys(self, digits: str) -> None:
         self.host.do("dtmf", call=self.call, digits=digits)
 
-    def settled(self, among_hz: Iterable[int], expected: dict[int, set[int]]) -> None:
+    def settled(self, among_hz: Collection[int], expected: dict[int, set[int]]) -> None:
         """Wait until everybody hears what he should: keys and joins take a moment."""
         deadline = time.monotonic() + 10
         while (found := self.heard(among_hz)) != expected:
@@ -161,7 +161,7 @@ def test_a_conference_of_thirty_with_mute(
         # Six at a time, which is what is mixed: all 870 pairs in all.
         alice.tone(0)
         for first in range(0, len(TONES_HZ), 6):
-            group = TONES_HZ[first : first + 6]
+            group = list(TONES_HZ[first : first + 6])
             with choir.singing(group):
                 thirty.settled(all_hz, {hz: everybody_but(hz, group) for hz in all_hz})
 
@@ -177,7 +177,7 @@ def test_a_conference_of_thirty_with_mute(
         late.call("760")
         late.press("2" + pin)
         all_hz.append(LATE_HZ)
-        for group in (TONES_HZ[:6], [*TONES_HZ[-5:], LATE_HZ]):
+        for group in (list(TONES_HZ[:6]), [*TONES_HZ[-5:], LATE_HZ]):
             with choir.singing(group):
                 wanted = {hz: everybody_but(hz, [HOST_HZ]) for hz in all_hz}
                 thirty.settled(all_hz, wanted)
