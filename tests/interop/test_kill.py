@@ -25,12 +25,14 @@ from tests.support.server_process import DOMAIN, ServerError, ServerProcess
 
 SEED = int(os.environ.get("KILL_SEED", "1"))
 KILLS = int(os.environ.get("KILLS", "2"))
-#: Calls whose phones are switched off with the load end soon, for want of audio or of answers.
+#: Calls whose phones are switched off with the load end soon, for want of audio or of answers, also
+#: of a phone that rang.
 SETTINGS = """
 [sip]
 client_ips = ["127.0.0.0/8"]
 t1_s = 0.1
 t2_s = 0.4
+no_answer_s = 5
 [media]
 ng = "off"
 timeout_s = 2
