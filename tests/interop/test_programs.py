@@ -27,7 +27,7 @@ Signal:<200@*> = pbx#pbx@{DOMAIN}
 Signal:<201@*> = alice@{DOMAIN}
 Signal:<202@*> = bob@{DOMAIN}
 Signal:<203@*> = carol@{DOMAIN}
-Signal:<0203@*> = carol@{DOMAIN}
+Signal:<4010@*> = carol@{DOMAIN}
 Signal:<room@*> = room#pbx@{DOMAIN}
 Signal:<recorder@*> = recorder#pbx@{DOMAIN}
 Signal:<callbob@*> = callbob#pbx@{DOMAIN}
@@ -257,10 +257,10 @@ def test_the_b2bua_of_the_document_passes_digits_and_transfers(
     alice.do("dtmf", call=call, digits="5", method="info")
     bob.wait("dtmf", after=mark, digit="5")
     carol.do("auto_answer", code=200)
-    for digit in "#0203":
+    for digit in "#4010":
         alice.do("dtmf", call=call, digits=digit, method="info")
         time.sleep(0.1)
-    assert f"sip:0203@{DOMAIN}" in bob.wait("refer")["to"]
+    assert f"sip:4010@{DOMAIN}" in bob.wait("refer")["to"]
     alice.ended(call)
     assert_talking(bob, BOB_HZ, carol, CAROL_HZ)
     carol.hangup(carol.wait("incoming")["call"])
