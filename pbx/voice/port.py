@@ -2,6 +2,9 @@
 
 Fed by the task node; drives :class:`~pbx.voice.line.Line` and :mod:`pbx.voice.wiring`. Questions
 about the call that need nothing done are answered in :mod:`pbx.voice.inquiries`.
+
+One module in spite of its length: a short method for each thing that a program can ask of a call,
+all of them on the same line and its one pending answer.
 """
 
 from __future__ import annotations
