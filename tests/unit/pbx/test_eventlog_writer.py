@@ -138,6 +138,35 @@ def test_a_decision_takes_the_facts_before_it_along(
     assert events(log, "binding/a") == [fact(1), fact(2), fact(3)]
 
 
+class Standing:
+    """Time that does not pass: whatever comes follows closely."""
+
+    def wall_ns(self) -> int:
+        return 1
+
+    def monotonic(self) -> float:
+        return 1.0
+
+
+def test_decisions_that_follow_closely_share_a_commit(log: FaultyLog, loop: Loop) -> None:
+    """While the writer gathers another decision comes: both are in one transaction."""
+    writer = LogWriter(log, notify=loop.notify, clock=Standing())
+
+    class Gathering(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            writer.decide("binding/c", 0, [fact(3)], Meta(), loop.done)
+            return super().wait(0)
+
+    writer.start()
+    writer.decide("binding/a", 0, [fact(1)], Meta(), loop.done)
+    loop.run_until_verdicts(1)
+    writer._halt = Gathering()
+    writer.decide("binding/b", 0, [fact(2)], Meta(), loop.done)
+    loop.run_until_verdicts(3)
+    assert log.batches == [1, 2]
+    writer.stop(PATIENCE_S)
+
+
 def test_completions_run_where_notify_puts_them(
     log: FaultyLog, loop: Loop, writer: LogWriter
 ) -> None:
